@@ -68,6 +68,7 @@ type Change struct {
 	Namespace  string  // the namespace the request is sent to; "" for a cluster-scoped object
 	Holder     *Object // the Namespace object; nil unless Knows has KnowsNamespace
 	DryRun     bool
+	Options    map[string]any // the request's CreateOptions, UpdateOptions …; nil where the door does not know them
 	Knows      Facts
 	Set        *Set // the other objects of the change set, as far as a policy refers to them; never nil inside Judge
 

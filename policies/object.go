@@ -71,6 +71,14 @@ type Source interface {
 	Locate(p Path, at Aspect) (pos Position, steps int)
 }
 
+// TextSource is a Source that can show its text, so that a place inside a long value (an expression in a block scalar) can be
+// named.
+type TextSource interface {
+	Source
+	// Line returns line n, from 1, without its end; ok is false outside the text.
+	Line(n int) (text string, ok bool)
+}
+
 // Object is one manifest with its origin. It is immutable: nobody may change what its methods return. Each representation is
 // made at most once and shared.
 type Object struct {
@@ -162,6 +170,14 @@ func (o *Object) Locate(p Path, at Aspect) Position {
 		pos, _ = o.source.Locate(Path{"kind"}, AtValue)
 	}
 	return pos
+}
+
+// Line returns line n, from 1, of the text that o was read from; ok is false outside it and for an object without a text.
+func (o *Object) Line(n int) (text string, ok bool) {
+	if s, is := o.source.(TextSource); is {
+		return s.Line(n)
+	}
+	return "", false
 }
 
 // String is the object's name in messages: Deployment shop/web, Namespace shop.

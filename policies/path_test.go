@@ -56,3 +56,29 @@ func FuzzPath(f *testing.F) {
 		}
 	})
 }
+
+type textSource []string
+
+func (textSource) Locate(policies.Path, policies.Aspect) (policies.Position, int) {
+	return policies.Position{}, 0
+}
+
+func (s textSource) Line(n int) (string, bool) {
+	if n < 1 || n > len(s) {
+		return "", false
+	}
+	return s[n-1], true
+}
+
+func TestAnObjectShowsTheLinesOfItsText(t *testing.T) {
+	o := policies.NewObject(map[string]any{}, policies.Origin{}, textSource{"kind: Pod"}, nil)
+	if text, ok := o.Line(1); !ok || text != "kind: Pod" {
+		t.Errorf("line 1 is %q, %v", text, ok)
+	}
+	if _, ok := o.Line(2); ok {
+		t.Error("a line after the last one was shown")
+	}
+	if _, ok := policies.NewObject(map[string]any{}, policies.Origin{}, nil, nil).Line(1); ok {
+		t.Error("an object without a text showed a line")
+	}
+}
