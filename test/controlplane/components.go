@@ -1,0 +1,131 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+func (cp *ControlPlane) planEtcd(port int) ([]string, func(context.Context) error, error) {
+	peer, err := cp.port(Etcd + " peer")
+	if err != nil {
+		return nil, nil, err
+	}
+	client := fmt.Sprintf("http://127.0.0.1:%d", port)
+	args := []string{
+		"--data-dir=" + cp.file("etcd"),
+		"--listen-client-urls=" + client,
+		"--advertise-client-urls=" + client,
+		fmt.Sprintf("--listen-peer-urls=http://127.0.0.1:%d", peer),
+		fmt.Sprintf("--initial-advertise-peer-urls=http://127.0.0.1:%d", peer),
+		fmt.Sprintf("--initial-cluster=default=http://127.0.0.1:%d", peer),
+		"--unsafe-no-fsync=true", // nothing here outlives a power cut
+		"--log-level=warn",
+	}
+	return args, func(ctx context.Context) error { return get(ctx, http.DefaultClient, client+"/health") }, nil
+}
+
+func (cp *ControlPlane) planAPIServer(port int) ([]string, func(context.Context) error, error) {
+	cp.mu.Lock()
+	etcd := cp.ports[Etcd]
+	cp.endpoint = fmt.Sprintf("https://127.0.0.1:%d", port)
+	cp.mu.Unlock()
+	args := []string{
+		fmt.Sprintf("--etcd-servers=http://127.0.0.1:%d", etcd),
+		"--bind-address=127.0.0.1",
+		"--advertise-address=127.0.0.1",
+		fmt.Sprintf("--secure-port=%d", port),
+		"--endpoint-reconciler-type=none", // a loopback address is no valid endpoint
+		"--service-cluster-ip-range=10.96.0.0/16",
+		"--allow-privileged=true",
+		"--authorization-mode=Node,RBAC",
+		"--client-ca-file=" + cp.file("ca.crt"),
+		"--tls-cert-file=" + cp.file("apiserver.crt"),
+		"--tls-private-key-file=" + cp.file("apiserver.key"),
+		"--cert-dir=" + cp.file("certs"),
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + cp.file("sa.pub"),
+		"--service-account-signing-key-file=" + cp.file("sa.key"),
+		"--requestheader-client-ca-file=" + cp.file("ca.crt"),
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--requestheader-allowed-names=front-proxy",
+		"--profiling=false",
+	}
+	if cp.options.AuditPolicy != "" {
+		args = append(args, "--audit-policy-file="+cp.file("audit-policy.yaml"), "--audit-log-path="+cp.AuditLog(), "--audit-log-mode=blocking")
+	}
+	args = slices.Concat(args, cp.options.APIServer)
+	admin, err := cp.HTTPClient("system:admin", "system:masters")
+	if err != nil {
+		return nil, nil, err
+	}
+	ready := func(ctx context.Context) error {
+		// The namespace default is made after readiness is told, and most tests want it.
+		for _, path := range []string{"/readyz", "/api/v1/namespaces/default", "/api/v1/namespaces/kube-system"} {
+			if err := get(ctx, admin, cp.endpoint+path); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return args, ready, nil
+}
+
+// planController plans a component that is a client of the API server, under its own identity.
+func (cp *ControlPlane) planController(name string, port int, flags []string) ([]string, func(context.Context) error, error) {
+	kubeconfig, err := cp.kubeconfig("system:" + name)
+	if err != nil {
+		return nil, nil, err
+	}
+	args := slices.Concat([]string{
+		"--kubeconfig=" + kubeconfig,
+		"--authentication-kubeconfig=" + kubeconfig,
+		"--authorization-kubeconfig=" + kubeconfig,
+		"--bind-address=127.0.0.1",
+		fmt.Sprintf("--secure-port=%d", port),
+		"--cert-dir=" + cp.file("certs-"+name),
+		"--leader-elect=false",
+		"--profiling=false",
+	}, flags)
+	// Its own certificate is self-signed, and only whether it listens and is well is asked.
+	client := unverifiedClient()
+	return args, func(ctx context.Context) error {
+		return get(ctx, client, fmt.Sprintf("https://127.0.0.1:%d/healthz", port))
+	}, nil
+}
+
+// get asks for a URL and wants 200.
+func get(ctx context.Context, client *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s: %s", url, res.Status, strings.TrimSpace(string(body)))
+	}
+	return nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
