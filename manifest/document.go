@@ -1,0 +1,124 @@
+package manifest
+
+import (
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// document is the text of one document and where it begins. Its objects keep it, for positions and source lines.
+type document struct {
+	file string
+	text string
+	line int  // 1-based line of the file at which text begins
+	col  int  // 1-based column of the file at which text begins
+	json bool // text is one JSON value, as far as its braces say
+	odd  bool // text has line ends that only YAML 1.1 knows, or a byte order mark inside: for the library
+
+	once  sync.Once
+	index index // made when something is first looked up; nil when the text cannot be parsed
+}
+
+// maxSnippet is how many bytes of a source line a Position carries.
+const maxSnippet = 200
+
+// position is the place of text[from:to]. to may be 0 for "unknown".
+func (d *document) position(from, to int) policies.Position {
+	from = min(max(from, 0), len(d.text))
+	start := strings.LastIndexByte(d.text[:from], '\n') + 1
+	end := len(d.text)
+	if i := strings.IndexByte(d.text[from:], '\n'); i >= 0 {
+		end = from + i
+	}
+	pos := policies.Position{File: d.file, Line: d.line + strings.Count(d.text[:from], "\n"), Column: from - start + 1}
+	line := strings.TrimSuffix(d.text[start:end], "\r")
+	if to > from {
+		pos.EndColumn = min(to, start+len(line)) - start + 1
+		if pos.EndColumn <= pos.Column {
+			pos.EndColumn = 0
+		}
+	}
+	if start == 0 && d.col > 1 {
+		// The line's beginning belongs to the document before: without it a caret would stand wrong.
+		pos.Column += d.col - 1
+		if pos.EndColumn > 0 {
+			pos.EndColumn += d.col - 1
+		}
+		return pos
+	}
+	pos.Text = cut(line)
+	return pos
+}
+
+// cut shortens a line to maxSnippet bytes at a character's edge.
+func cut(line string) string {
+	if len(line) <= maxSnippet {
+		return strings.ToValidUTF8(line, "\uFFFD")
+	}
+	n := maxSnippet
+	for n > 0 && !utf8.RuneStart(line[n]) {
+		n--
+	}
+	return strings.ToValidUTF8(line[:n], "\uFFFD")
+}
+
+// encoding is the problem of a text that is not UTF-8 or has a character that YAML forbids (YAML 1.1, 5.1 c-printable).
+func (d *document) encoding() *Problem {
+	text := d.text
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c >= 0x20 && c < 0x7f || c == '\n' || c == '\t' {
+			i++
+			continue
+		}
+		if c == '\r' {
+			d.odd = d.odd || i+1 == len(text) || text[i+1] != '\n'
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && size <= 1:
+			return d.problem(RuleEncoding, i, 0, "text is not valid UTF-8 here, expected UTF-8", "save the file as UTF-8")
+		case r == 0 && d.wide():
+			return d.problem(RuleEncoding, 0, 0, "text is UTF-16 or UTF-32, expected UTF-8", "save the file as UTF-8")
+		case !printable(r):
+			return d.problem(RuleEncoding, i, 0, "text has the control character "+quoteRune(r)+", which YAML does not allow", `remove it, or write it in double quotes as an escape like "\x07"`)
+		}
+		d.odd = d.odd || r == 0x85 || r == 0x2028 || r == 0x2029 || r == 0xfeff
+		i += size
+	}
+	return nil
+}
+
+// wide says that every second byte of the text's beginning is zero, as in UTF-16 of ASCII.
+func (d *document) wide() bool {
+	head := d.text[:min(len(d.text), 64)]
+	return len(head) >= 4 && strings.Count(head, "\x00") >= len(head)/2-1
+}
+
+func printable(r rune) bool {
+	switch {
+	case r == '\t' || r == '\n' || r == '\r' || r == 0x85:
+		return true
+	case r >= 0x20 && r <= 0x7e, r >= 0xa0 && r <= 0xd7ff, r >= 0xe000 && r <= 0xfffd, r >= 0x10000 && r <= 0x10ffff:
+		return true
+	}
+	return false
+}
+
+func quoteRune(r rune) string {
+	const hex = "0123456789ABCDEF"
+	return "U+" + string([]byte{hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15]})
+}
+
+// problem is about text[from:to]. The line of a document that may be a Secret is shown without its value.
+func (d *document) problem(rule string, from, to int, message, fix string) *Problem {
+	pos := d.position(from, to)
+	if d.maybeSecret() {
+		pos.Text = maskLine(pos.Text)
+	}
+	return &Problem{Rule: rule, Message: message, Pos: pos, Fix: fix}
+}
