@@ -1,0 +1,83 @@
+package rego
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// guarded are the builtins that a policy may call only when Options.AllowBuiltins names them, with why. time.now_ns is not among them:
+// a policy may have a date, and its verdict then changes with the day as its author meant it to.
+var guarded = map[string]string{
+	"http.send":              network,
+	"net.lookup_ip_addr":     network,
+	"rand.intn":              chance,
+	"uuid.rfc4122":           chance,
+	"io.jwt.encode_sign":     chance,
+	"io.jwt.encode_sign_raw": chance,
+}
+
+const (
+	network = "asks the network"
+	chance  = "answers by chance, so that the same change could get two verdicts"
+)
+
+// never are the builtins that no option allows.
+var never = map[string]string{
+	"opa.runtime": "reads the environment of the process, which differs between doors",
+}
+
+// Guarded lists the builtins that Options.AllowBuiltins can allow.
+func Guarded() []string {
+	names := make([]string, 0, len(guarded))
+	for name := range guarded {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// guard is the set of guarded builtins that are allowed.
+type guard map[string]bool
+
+func newGuard(allowed []string) (guard, error) {
+	g := guard{}
+	var errs []error
+	for _, name := range allowed {
+		switch {
+		case never[name] != "":
+			errs = append(errs, fmt.Errorf("rego builtin %s cannot be allowed: it %s", name, never[name]))
+		case guarded[name] == "":
+			errs = append(errs, fmt.Errorf("rego builtin %s needs no leave or does not exist, expected one of %s", name, strings.Join(Guarded(), ", ")))
+		default:
+			g[name] = true
+		}
+	}
+	return g, errors.Join(errs...)
+}
+
+// capabilities is what OPA may offer to policies: all that is not refused. JSON schemas that policies name are fetched only when
+// the network is allowed.
+func (g guard) capabilities() *ast.Capabilities {
+	c := ast.CapabilitiesForThisVersion()
+	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), func(b *ast.Builtin) bool { return isGuarded(b.Name) && !g[b.Name] })
+	if !g["http.send"] {
+		c.AllowNet = []string{}
+	}
+	return c
+}
+
+func isGuarded(name string) bool { return guarded[name] != "" || never[name] != "" }
+
+func refusal(name string) string {
+	if why := never[name]; why != "" {
+		return fmt.Sprintf("%s %s: a policy may not call it", name, why)
+	}
+	return fmt.Sprintf("%s %s: a policy may call it only when gitgate.yaml allows it", name, guarded[name])
+}
+
+// online says whether a builtin asks the network.
+func online(name string) bool { return guarded[name] == network }

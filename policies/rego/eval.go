@@ -1,0 +1,193 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/topdown/cache"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// suite is all packages compiled together. It is immutable and safe for concurrent use.
+type suite struct {
+	all      sources
+	compiler *ast.Compiler
+	packages []*pkg
+	data     *document
+	values   cache.InterQueryValueCache
+	strict   bool
+	timeout  time.Duration
+
+	plans     sync.Map // policies.GroupVersionKind -> []query
+	planCount atomic.Int64
+}
+
+// maxPlans bounds what objects of invented kinds can make a suite remember.
+const maxPlans = 4096
+
+// query is what is asked of one package about objects of one kind: the units that can hold for it, in one conjunction in which
+// each is evaluated once. All of them are sets, so none can make another undefined.
+type query struct {
+	index int // of the package
+	units []*unit
+	body  ast.Body
+}
+
+// answers are the findings of every package on one change.
+type answers []answer
+
+type answer struct {
+	finding policies.Finding
+	err     error
+}
+
+type answersKey struct{ *suite }
+
+// judge takes the part of one package of what all packages say of c.
+func (s *suite) judge(ctx context.Context, c *policies.Change, index int) (policies.Finding, error) {
+	v, err := c.Derive(answersKey{s}, func() (any, error) { return s.evaluate(ctx, c), nil })
+	if err != nil {
+		return policies.Finding{}, err
+	}
+	a := v.(answers)[index]
+	return a.finding, a.err
+}
+
+// evaluate asks every package that can have something to say of c. The packages share what they compute, and nothing else: an
+// error of one, or its time, is its own.
+func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
+	out := make(answers, len(s.packages))
+	inputs := inputs{suite: s, change: c}
+	txn := &view{root: s.data.value.Value.(ast.Object)}
+	for _, q := range s.plan(c.Subject().Kind) {
+		p, a := s.packages[q.index], &out[q.index]
+		in, err := inputs.of(p)
+		if err != nil {
+			a.err = err
+			continue
+		}
+		bindings, err := s.run(ctx, q.body, in, txn)
+		if err != nil {
+			a.err = s.failure(p, err)
+			continue
+		}
+		a.finding, a.err = read(p, q.units, bindings)
+	}
+	return out
+}
+
+// plan is what is asked about objects of one kind.
+func (s *suite) plan(kind policies.GroupVersionKind) []query {
+	if known, ok := s.plans.Load(kind); ok {
+		return known.([]query)
+	}
+	var out []query
+	for i, p := range s.packages {
+		q := query{index: i}
+		for _, u := range p.units {
+			if u.fits(kind) {
+				q.units = append(q.units, u)
+			}
+		}
+		if len(q.units) == 0 {
+			continue
+		}
+		var exprs []*ast.Expr
+		for i, u := range q.units {
+			exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(unitVar(i)), ast.NewTerm(u.ref)))
+		}
+		if p.exceptions != nil {
+			exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(exceptionsVar), ast.NewTerm(p.exceptions.ref)))
+		}
+		q.body = ast.NewBody(exprs...)
+		out = append(out, q)
+	}
+	if s.planCount.Load() < maxPlans {
+		if _, loaded := s.plans.LoadOrStore(kind, out); !loaded {
+			s.planCount.Add(1)
+		}
+	}
+	return out
+}
+
+const exceptionsVar = ast.Var("exceptions")
+
+func unitVar(i int) ast.Var { return ast.Var("unit" + strconv.Itoa(i)) }
+
+// input is what packages of one kind of input see, and what they have computed of it.
+type input struct {
+	term    *ast.Term
+	virtual topdown.VirtualCache
+}
+
+// inputs makes the inputs of one change, each at most once.
+type inputs struct {
+	suite  *suite
+	change *policies.Change
+	object *input
+}
+
+func (in *inputs) of(*pkg) (*input, error) {
+	if in.object == nil {
+		t, err := named(in.change.Subject())
+		if err != nil {
+			return nil, err
+		}
+		in.object = &input{term: t, virtual: topdown.NewVirtualCache()}
+	}
+	return in.object, nil
+}
+
+var errTooLong = errors.New("evaluation took too long")
+
+// run evaluates a body and returns its one answer.
+func (s *suite) run(ctx context.Context, body ast.Body, in *input, txn *view) (topdown.QueryResult, error) {
+	ctx, stop := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("%w: more than %s", errTooLong, s.timeout))
+	defer stop()
+	cancel := topdown.NewCancel()
+	defer context.AfterFunc(ctx, cancel.Cancel)()
+	q := topdown.NewQuery(body).
+		WithCompiler(s.compiler).
+		WithStore(store{}).
+		WithTransaction(txn).
+		WithInput(in.term).
+		WithVirtualCache(in.virtual).
+		WithInterQueryBuiltinValueCache(s.values).
+		WithStrictBuiltinErrors(s.strict).
+		WithCancel(cancel)
+	var out topdown.QueryResult
+	err := q.Iter(ctx, func(r topdown.QueryResult) error {
+		out = r
+		return nil
+	})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, err
+	case out == nil:
+		return nil, errors.New("query has no answer")
+	}
+	return out, nil
+}
+
+// failure is the error of a package that could not be evaluated, at the place in its source where that happened.
+func (s *suite) failure(p *pkg, err error) error {
+	var e *topdown.Error
+	if !errors.As(err, &e) {
+		return policies.ErrorAt(s.all.position(p.origin), fmt.Errorf("package %s: %w", p.path, err))
+	}
+	at := e.Location
+	if at == nil {
+		at = p.origin
+	}
+	return policies.ErrorAt(s.all.position(at), errors.New(message(&ast.Error{Message: e.Message})))
+}

@@ -1,0 +1,221 @@
+package rego
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// maxSourceLine bounds the source line that an error shows.
+const maxSourceLine = 500
+
+// source is one Rego file.
+type source struct {
+	file   string
+	text   []byte
+	module *ast.Module
+}
+
+// sources is all files by name, for positions.
+type sources map[string]*source
+
+// parseAll parses each document as v1, or as v0 where that is what it is. An error tells of every file that does not parse.
+func parseAll(docs []policies.Document, version string) (sources, error) {
+	all := sources{}
+	var errs []error
+	for _, d := range docs {
+		s := &source{file: d.File, text: d.Text}
+		if _, twice := all[d.File]; twice {
+			errs = append(errs, policies.ErrorAt(policies.Position{File: d.File}, errors.New("rego file is given twice")))
+			continue
+		}
+		all[d.File] = s
+		if !utf8.Valid(d.Text) {
+			errs = append(errs, policies.ErrorAt(invalidAt(s), errors.New("text is not UTF-8, as Rego has to be")))
+			continue
+		}
+		module, err := parseSource(s, version)
+		if err != nil {
+			errs = append(errs, all.located(err)...)
+			continue
+		}
+		s.module = module
+	}
+	return all, errors.Join(errs...)
+}
+
+func invalidAt(s *source) policies.Position {
+	line, start := 1, 0
+	for i := 0; i < len(s.text); {
+		r, n := utf8.DecodeRune(s.text[i:])
+		if r == utf8.RuneError && n <= 1 {
+			return policies.Position{File: s.file, Line: line, Column: i - start + 1}
+		}
+		if r == '\n' {
+			line, start = line+1, i+1
+		}
+		i += n
+	}
+	return policies.Position{File: s.file}
+}
+
+func parseSource(s *source, version string) (*ast.Module, error) {
+	parse := func(v ast.RegoVersion) (*ast.Module, error) {
+		m, err := ast.ParseModuleWithOpts(s.file, string(s.text), ast.ParserOptions{RegoVersion: v, ProcessAnnotation: true})
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
+			return nil, policies.ErrorAt(policies.Position{File: s.file, Line: 1, Column: 1}, errors.New("rego file has no package, expected a policy"))
+		}
+		return m, nil
+	}
+	switch version {
+	case "v1", "V1":
+		return parse(ast.RegoV1)
+	case "v0", "V0":
+		return parse(ast.RegoV0)
+	case "":
+	default:
+		return nil, fmt.Errorf("rego version %q: expected v0 or v1", version)
+	}
+	m, err := parse(ast.RegoV1)
+	if err == nil {
+		return m, nil
+	}
+	if m0, err0 := parse(ast.RegoV0); err0 == nil {
+		return m0, nil
+	}
+	return nil, err
+}
+
+// located makes errors with positions of what OPA says.
+func (all sources) located(err error) []error {
+	var list ast.Errors
+	var one *ast.Error
+	switch {
+	case errors.As(err, &list):
+	case errors.As(err, &one):
+		list = ast.Errors{one}
+	default:
+		return []error{err}
+	}
+	seen := map[string]bool{}
+	var out []error
+	for _, e := range list {
+		located := policies.ErrorAt(all.position(e.Location), errors.New(message(e)))
+		if text := located.Error(); !seen[text] {
+			seen[text] = true
+			out = append(out, located)
+		}
+	}
+	return out
+}
+
+// message is what OPA says in the voice of gitgate: one line, lower case, and of the rules as their author named them.
+func message(e *ast.Error) string {
+	text := e.Message
+	if call, ok := strings.CutPrefix(text, "undefined function "); ok && isGuarded(call) {
+		return refusal(call)
+	}
+	var b strings.Builder
+	for i, line := range strings.Split(text, "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			if i > 0 {
+				b.WriteString("; ")
+			}
+			b.WriteString(line)
+		}
+	}
+	text = strings.TrimSuffix(b.String(), ".")
+	if first, size := utf8.DecodeRuneInString(text); size > 0 && size < len(text) {
+		if next := text[size]; next >= 'a' && next <= 'z' {
+			text = strings.ToLower(string(first)) + text[size:]
+		}
+	}
+	return unitName.ReplaceAllString(text, "$1")
+}
+
+// position is where OPA's location stands, with its column in bytes and its source line.
+func (all sources) position(loc *ast.Location) policies.Position {
+	if loc == nil {
+		return policies.Position{}
+	}
+	pos := policies.Position{File: loc.File, Line: loc.Row, Column: loc.Col}
+	s := all[loc.File]
+	if s == nil {
+		return pos
+	}
+	line := s.line(loc.Row)
+	column := 0
+	for i := range line {
+		column++
+		if column == loc.Col {
+			pos.Column = i + 1
+		}
+	}
+	if first, _, more := bytes.Cut(loc.Text, []byte{'\n'}); !more && len(first) > 0 {
+		pos.EndColumn = pos.Column + len(first)
+	}
+	pos.Text = cut(line, maxSourceLine)
+	return pos
+}
+
+// line is the n-th line of s, from 1, without its end.
+func (s *source) line(n int) string {
+	text := s.text
+	for range n - 1 {
+		i := bytes.IndexByte(text, '\n')
+		if i < 0 {
+			return ""
+		}
+		text = text[i+1:]
+	}
+	text, _, _ = bytes.Cut(text, []byte{'\n'})
+	return string(bytes.TrimSuffix(text, []byte{'\r'}))
+}
+
+// cut shortens s to at most n bytes, at the start of a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// inOrder lists the files by name.
+func (all sources) inOrder() []*source {
+	out := make([]*source, 0, len(all))
+	for _, s := range all {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *source) int { return strings.Compare(a.file, b.file) })
+	return out
+}
+
+// compileModules type-checks and compiles everything together.
+func compileModules(all sources, data *document, g guard) (*ast.Compiler, error) {
+	modules := make(map[string]*ast.Module, len(all))
+	for file, s := range all {
+		modules[file] = s.module
+	}
+	compiler := ast.NewCompiler().
+		WithCapabilities(g.capabilities()).
+		WithPathConflictsCheck(data.exists).
+		SetErrorLimit(0)
+	compiler.Compile(modules)
+	if compiler.Failed() {
+		return nil, errors.Join(all.located(compiler.Errors)...)
+	}
+	return compiler, nil
+}

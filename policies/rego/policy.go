@@ -1,0 +1,177 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// policies makes one policy of each package.
+func (s *suite) policies(notes *annotations) ([]*policies.Policy, error) {
+	out := make([]*policies.Policy, 0, len(s.packages))
+	for i, p := range s.packages {
+		own := notes.ofPackage(p.path)
+		for _, u := range p.units {
+			u.meta = notes.ofRule(p, u)
+			u.at = s.all.position(u.rule.Location)
+			u.kinds = u.meta.kinds
+			if u.kinds == nil {
+				u.kinds = own.kinds
+			}
+		}
+		out = append(out, s.policy(i, p, own))
+	}
+	if len(notes.errs) > 0 {
+		return nil, errors.Join(notes.errs...)
+	}
+	return out, nil
+}
+
+func (s *suite) policy(index int, p *pkg, own metadata) *policies.Policy {
+	out := &policies.Policy{
+		Name:     p.path,
+		Kind:     "rego",
+		Doc:      doc(own, p),
+		URL:      own.url,
+		Severity: severity(own, p),
+		Controls: controls(own, p),
+		Rules:    ruleIDs(p),
+		Origin:   s.all.position(p.origin),
+		Match:    match(own, p),
+		Action:   own.action,
+		Judge: func(ctx context.Context, c *policies.Change) (policies.Finding, error) {
+			return s.judge(ctx, c, index)
+		},
+	}
+	if own.name != "" {
+		out.Name = own.name
+	}
+	return out
+}
+
+// doc is what the policy says of itself: the package's METADATA, or the rules' titles.
+func doc(own metadata, p *pkg) string {
+	parts := []string{own.title, own.description}
+	if own.title == "" && own.description == "" {
+		for _, u := range p.units {
+			if u.meta.title != "" && !slices.Contains(parts, u.meta.title) {
+				parts = append(parts, u.meta.title)
+			}
+		}
+	}
+	parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
+	for i := range parts[:max(0, len(parts)-1)] {
+		if !strings.HasSuffix(parts[i], ".") {
+			parts[i] += "."
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+var severities = []policies.Severity{policies.Info, policies.Low, policies.Medium, policies.High, policies.Critical}
+
+// severity is the package's, or the gravest of its rules'.
+func severity(own metadata, p *pkg) policies.Severity {
+	out := own.severity
+	if out != "" {
+		return out
+	}
+	for _, u := range p.units {
+		if slices.Index(severities, u.meta.severity) > slices.Index(severities, out) {
+			out = u.meta.severity
+		}
+	}
+	return out
+}
+
+func controls(own metadata, p *pkg) []string {
+	out := slices.Clone(own.controls)
+	for _, u := range p.units {
+		for _, c := range u.meta.controls {
+			if !slices.Contains(out, c) {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+func ruleIDs(p *pkg) []string {
+	var out []string
+	for _, u := range p.units {
+		if id := u.id(); !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// match is the union of what the package's rules are for.
+func match(own metadata, p *pkg) policies.Match {
+	m := policies.Match{Operations: own.operations}
+	for _, u := range p.units {
+		if u.kinds == nil {
+			m.Kinds = nil
+			break
+		}
+		for _, k := range u.kinds {
+			if !slices.Contains(m.Kinds, k) {
+				m.Kinds = append(m.Kinds, k)
+			}
+		}
+	}
+	for _, u := range p.units {
+		for _, op := range u.meta.operations {
+			if !slices.Contains(m.Operations, op) {
+				m.Operations = append(m.Operations, op)
+			}
+		}
+	}
+	return m
+}
+
+// id is how violations name the unit's rule.
+func (u *unit) id() string {
+	if u.meta.id != "" {
+		return u.meta.id
+	}
+	return u.name
+}
+
+// fits says whether the unit can hold for an object of a kind.
+func (u *unit) fits(kind policies.GroupVersionKind) bool {
+	return u.kinds == nil || slices.ContainsFunc(u.kinds, func(k policies.KindRule) bool {
+		return (k.Kind == "*" || k.Kind == kind.Kind) && (k.Group == "*" || k.Group == kind.Group) &&
+			(k.Version == "" || k.Version == "*" || k.Version == kind.Version)
+	})
+}
+
+// holds is the message for a rule that gives none.
+func (u *unit) holds() string {
+	for _, s := range []string{u.meta.title, firstLine(u.meta.description)} {
+		if s != "" {
+			return s
+		}
+	}
+	return "rule " + u.name + " holds, expected it not to"
+}
+
+// describe adds to a violation what the rule says of itself.
+func (u *unit) describe(v *policies.Violation) {
+	if v.Rule == "" {
+		v.Rule = u.id()
+	}
+	if v.Fix == "" {
+		v.Fix = u.meta.fix
+	}
+	if v.URL == "" {
+		v.URL = u.meta.url
+	}
+	v.Warning = strings.HasPrefix(u.name, "warn") || u.meta.hasAction && u.meta.action != policies.Deny
+}
+
+// errorAt is an error of the rule, at its definition.
+func (u *unit) errorAt(err error) error { return policies.ErrorAt(u.at, err) }

@@ -1,0 +1,136 @@
+package rego
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+type valueKey struct{}
+
+// valueOf is o as a Rego value, made once for all policies.
+func valueOf(o *policies.Object) (*ast.Term, error) {
+	v, err := o.Derive(valueKey{}, func() (any, error) {
+		t, err := termOf(o.Settled())
+		if err != nil {
+			return nil, fmt.Errorf("object %s as a Rego value: %w", o, err)
+		}
+		return t, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*ast.Term), nil
+}
+
+// named is o's value with the name that the API server will have given it when admission sees it: policies name objects in
+// their messages, and a rule that asks for a name that is not there would not hold and so pass.
+func named(o *policies.Object) (*ast.Term, error) {
+	t, err := valueOf(o)
+	if err != nil || o.Name != "" {
+		return t, err
+	}
+	v, err := o.Derive(namedKey{}, func() (any, error) {
+		object, ok := t.Value.(ast.Object)
+		if !ok {
+			return t, nil
+		}
+		metaTerm := object.Get(ast.InternedTerm("metadata"))
+		if metaTerm == nil {
+			return t, nil
+		}
+		meta, ok := metaTerm.Value.(ast.Object)
+		if !ok || meta.Get(ast.InternedTerm("name")) != nil {
+			return t, nil
+		}
+		prefix := meta.Get(ast.InternedTerm("generateName"))
+		if prefix == nil {
+			return t, nil
+		}
+		s, ok := prefix.Value.(ast.String)
+		if !ok || s == "" {
+			return t, nil
+		}
+		return ast.NewTerm(with(object, "metadata", ast.NewTerm(with(meta, "name", ast.StringTerm(string(s)+generatedSuffix))))), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*ast.Term), nil
+}
+
+type namedKey struct{}
+
+// generatedSuffix has the length and the letters of what the API server appends to metadata.generateName
+// (k8s.io/apiserver/pkg/storage/names).
+const generatedSuffix = "xxxxx"
+
+// with is a copy of o in which key has value.
+func with(o ast.Object, key string, value *ast.Term) ast.Object {
+	out := ast.NewObjectWithCapacity(o.Len() + 1)
+	o.Foreach(func(k, v *ast.Term) { out.Insert(k, v) })
+	out.Insert(ast.InternedTerm(key), value)
+	return out
+}
+
+// termOf makes a Rego value of a decoded document. It does not go through JSON: that would cost several times as much.
+func termOf(v any) (*ast.Term, error) {
+	switch v := v.(type) {
+	case map[string]any:
+		object := ast.NewObjectWithCapacity(len(v))
+		for key, member := range v {
+			t, err := termOf(member)
+			if err != nil {
+				return nil, err
+			}
+			object.Insert(ast.InternedTerm(key), t)
+		}
+		return ast.NewTerm(object), nil
+	case []any:
+		items := make([]*ast.Term, len(v))
+		for i, item := range v {
+			t, err := termOf(item)
+			if err != nil {
+				return nil, err
+			}
+			items[i] = t
+		}
+		return ast.NewTerm(ast.NewArray(items...)), nil
+	case string:
+		return ast.InternedTerm(v), nil
+	case bool:
+		return ast.InternedTerm(v), nil
+	case nil:
+		return ast.InternedNullTerm, nil
+	case int64:
+		return integer(v), nil
+	case int:
+		return integer(int64(v)), nil
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return integer(int64(v)), nil
+		}
+		if math.IsInf(v, 0) || math.IsNaN(v) {
+			return nil, fmt.Errorf("number %v has no JSON form", v)
+		}
+		return ast.NumberTerm(json.Number(strconv.FormatFloat(v, 'g', -1, 64))), nil
+	case json.Number:
+		return ast.NumberTerm(v), nil
+	case uint64:
+		return ast.NumberTerm(json.Number(strconv.FormatUint(v, 10))), nil
+	default:
+		return nil, fmt.Errorf("value of type %T is none of JSON's", v)
+	}
+}
+
+func integer(i int64) *ast.Term {
+	if i >= 0 && i < 1<<31 {
+		return ast.InternedTerm(int(i))
+	}
+	return ast.NumberTerm(json.Number(strconv.FormatInt(i, 10)))
+}
