@@ -1,0 +1,152 @@
+package bundle
+
+import (
+	"time"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// APIVersion and KindName are what a gitgate.yaml calls itself.
+const (
+	APIVersion = "gitgate.dev/v1alpha1"
+	KindName   = "Gate"
+	FileName   = "gitgate.yaml"
+)
+
+// Versions lists the Kubernetes versions that `kubernetes:` may name, oldest first.
+func Versions() []string { return []string{"1.34", "1.35", "1.36", "1.37"} }
+
+// Config is gitgate.yaml. Field names in the file are those of the json tags; gitgate.schema.json says the same to editors.
+// The zero Config, with no file, asks for the schema alone.
+type Config struct {
+	APIVersion  string         `json:"apiVersion"`
+	Kind        string         `json:"kind"`
+	Kubernetes  string         `json:"kubernetes"`  // one of Versions; "" for the binary's own
+	Sources     []Source       `json:"sources"`     // what the reconcilers apply
+	Reconcilers []Reconciler   `json:"reconcilers"` // who applies it
+	Writers     []Writer       `json:"writers"`     // who else may write what
+	Policies    []PolicySource `json:"policies"`
+	Schemas     []Schema       `json:"schemas"`
+	Images      []Image        `json:"images"`
+	Trace       *Trace         `json:"trace"`
+	Exempt      []Exempt       `json:"exempt"`
+	Rego        Rego           `json:"rego"`
+	Limits      Limits         `json:"limits"`
+
+	File   string           `json:"-"` // as Options.File names it; "" when there is none
+	object *policies.Object // the text, for positions; nil when there is none
+}
+
+// Position is where the field at the given steps of the file stands, or its deepest ancestor that is written.
+func (c *Config) Position(steps ...any) policies.Position {
+	if c.object == nil {
+		return policies.Position{File: c.File}
+	}
+	return c.object.Locate(steps, policies.AtValue)
+}
+
+// Source is a folder of a Git repository that reconcilers apply.
+type Source struct {
+	Name   string `json:"name" gate:"required"`
+	URL    string `json:"url"` // "" for the repository that holds gitgate.yaml
+	Branch string `json:"branch"`
+	Path   string `json:"path"` // slash-separated, from the repository's root; "" for the root itself
+	Trust  *Trust `json:"trust"`
+}
+
+// Trust says which commits of a source count.
+type Trust struct {
+	SSH *SSHTrust `json:"ssh"`
+}
+
+// SSHTrust trusts commits signed by the keys of a file as ssh-keygen(1) describes it under ALLOWED SIGNERS.
+type SSHTrust struct {
+	AllowedSigners string `json:"allowedSigners" gate:"required"` // path of the file
+}
+
+// Reconciler is a program that applies what Git declares. Exactly one field is set.
+type Reconciler struct {
+	Flux   *Controller `json:"flux"`
+	ArgoCD *Controller `json:"argocd"`
+}
+
+// Controller says where a reconciler runs.
+type Controller struct {
+	Namespace string `json:"namespace" gate:"required"`
+}
+
+// Writer is an identity that may write what Git does not declare.
+type Writer struct {
+	Name   string   `json:"name" gate:"required"`
+	Users  []string `json:"users" gate:"required"`  // patterns of path.Match
+	Writes []Write  `json:"writes" gate:"required"` //
+}
+
+// Write is what a writer may write. An empty list means all.
+type Write struct {
+	Kinds  []string `json:"kinds" gate:"required"`
+	Names  []string `json:"names"`
+	Fields []string `json:"fields"`
+}
+
+// PolicySource is where policies are read from: exactly one of Path and Library.
+type PolicySource struct {
+	Path    string           `json:"path"`    // a file or a folder, from the folder of gitgate.yaml
+	Library string           `json:"library"` // a policy that ships with gitgate
+	Action  *policies.Action `json:"action"`  // nil keeps what each policy says of itself
+}
+
+// Schema is a source of schemas: either Path, documents with CustomResourceDefinitions, or JSONSchema for objects of Kind.
+type Schema struct {
+	Path       string   `json:"path"`
+	Kind       string   `json:"kind"`  // "ConfigMap" or "Deployment.apps"
+	Names      []string `json:"names"` // patterns of path.Match; empty for every name
+	JSONSchema string   `json:"jsonSchema"`
+	Key        string   `json:"key"` // judge the data under this key of a ConfigMap or Secret, not the object
+}
+
+// Image is a rule for images whose name matches.
+type Image struct {
+	Match      []string    `json:"match" gate:"required"`
+	Signed     *Signed     `json:"signed"`
+	Provenance *Provenance `json:"provenance"`
+}
+
+// Signed asks for a signature by one of Keys, files of public keys.
+type Signed struct {
+	Keys []string `json:"keys" gate:"required"`
+}
+
+// Provenance asks for a build by one of Builders from one of Sources and Branches.
+type Provenance struct {
+	Builders []string `json:"builders"`
+	Sources  []string `json:"sources"`
+	Branches []string `json:"branches"`
+}
+
+// Trace asks that every change is declared by a commit.
+type Trace struct {
+	Action *policies.Action `json:"action"`
+}
+
+// Exempt takes objects out of policies, for a reason and until a day. An empty list matches everything.
+type Exempt struct {
+	Policies   []string  `json:"policies" gate:"required"` // "name", "name/rule" or a pattern of path.Match
+	Namespaces []string  `json:"namespaces"`
+	Kinds      []string  `json:"kinds"`
+	Names      []string  `json:"names"`
+	Reason     string    `json:"reason" gate:"required"`
+	Until      time.Time `json:"until"` // the last day on which it holds, as midnight UTC of that day; zero for ever
+}
+
+// Rego is what the policies written in Rego may do.
+type Rego struct {
+	AllowBuiltins []string `json:"allowBuiltins"` // builtins that reach outside (http.send), refused unless named here
+	Namespaces    []string `json:"namespaces"`    // packages whose rules are asked; empty for all
+}
+
+// Limits bounds what one input may cost. Zero means the default.
+type Limits struct {
+	DocumentSize int `json:"documentSize"` // bytes of one document
+	Depth        int `json:"depth"`        // nested maps and lists
+}
