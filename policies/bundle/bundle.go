@@ -34,8 +34,9 @@ type Options struct {
 	Kubernetes string           // instead of what the file says; "" leaves it
 	Build      string           // version of gitgate, part of the digest
 	Now        func() time.Time // for exemptions; nil for the clock
-	// Kinds are the kinds of policy, as the configuration wants them. Its error is one of the configuration: see Config.Position.
-	Kinds func(*Config) ([]Kind, error)
+	// Kinds are the kinds of policy, as the configuration wants them. Its error is one of the configuration: see
+	// Config.Position. What the kinds tell warn while they compile becomes a Warning.
+	Kinds func(c *Config, warn func(error)) ([]Kind, error)
 }
 
 // Warning is something about the configuration that its author should know.
@@ -74,11 +75,12 @@ func Load(ctx context.Context, o Options) (*Bundle, error) {
 	if o.Kubernetes != "" {
 		config.Kubernetes = o.Kubernetes
 	}
-	kinds, err := o.Kinds(config)
+	l := &loader{reader: r, config: config, item: map[string]int{}}
+	kinds, err := o.Kinds(config, l.warn)
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{reader: r, config: config, kinds: kinds, claimed: make([][]policies.Document, len(kinds)), item: map[string]int{}}
+	l.kinds, l.claimed = kinds, make([][]policies.Document, len(kinds))
 	l.readSchemas()
 	l.readPolicies()
 	all := l.compile(ctx)
@@ -113,6 +115,17 @@ type loader struct {
 	schemas  []*policies.Object
 	warnings []Warning
 	errs     []error
+}
+
+func (l *loader) warn(err error) {
+	for _, e := range flattened(err) {
+		var placed *policies.PositionError
+		if errors.As(e, &placed) {
+			l.warnings = append(l.warnings, Warning{placed.Pos, placed.Err.Error()})
+		} else {
+			l.warnings = append(l.warnings, Warning{policies.Position{File: l.config.File}, e.Error()})
+		}
+	}
 }
 
 func (l *loader) fail(pos policies.Position, err error) {

@@ -23,7 +23,7 @@ func rule(name string, d policies.Document) *policies.Policy {
 }
 
 // testKinds are a kind of schemas, and one whose documents are of the kind Rule and whose parameters are ConfigMaps.
-func testKinds(*bundle.Config) ([]bundle.Kind, error) {
+func testKinds(*bundle.Config, func(error)) ([]bundle.Kind, error) {
 	return []bundle.Kind{
 		{Name: "schema", Compile: func(_ context.Context, docs []policies.Document) ([]*policies.Policy, error) {
 			p := rule("schema", policies.Document{})
