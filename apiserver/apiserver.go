@@ -1,0 +1,126 @@
+// Package apiserver is what the Kubernetes API server itself does to an object before it stores it: strict decoding, defaults,
+// validation, and the fields that it drops or fills in. It runs the API server's own code for the built-in kinds
+// (k8s.io/kubernetes: scheme, registry strategies, validation), which is unsupported as a library, so this is the only package
+// that imports it. It must not know of policies, doors, configuration, files or a cluster: the same object gets the same answer
+// everywhere, and what only a running server can know (an allocated address, an admission plugin that looks at other objects)
+// is named in one table, serverAssigned.
+package apiserver
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// Native is the version of Kubernetes whose code is compiled in.
+const Native = "1.36"
+
+const nativeMinor = 36
+
+// Versions lists the versions of Kubernetes that New takes, oldest first.
+func Versions() []string { return []string{"1.34", "1.35", "1.36", "1.37"} }
+
+// Rules are the rules of the API server of one version of Kubernetes. Immutable and safe for concurrent use.
+type Rules struct {
+	version string
+	minor   int
+}
+
+// New returns the rules of a version such as "1.36" (see Versions); "" means Native.
+func New(version string) (*Rules, error) {
+	if version == "" {
+		version = Native
+	}
+	for _, known := range Versions() {
+		if known == strings.TrimPrefix(version, "v") {
+			minor, err := strconv.Atoi(strings.TrimPrefix(known, "1."))
+			if err != nil {
+				return nil, fmt.Errorf("kubernetes version %q: %w", version, err)
+			}
+			return &Rules{version: known, minor: minor}, nil
+		}
+	}
+	return nil, fmt.Errorf("kubernetes version %q: expected one of %s", version, strings.Join(Versions(), ", "))
+}
+
+// Version is the version of Kubernetes, such as "1.36".
+func (r *Rules) Version() string { return r.version }
+
+// Admission is the API server's answer on one object.
+type Admission struct {
+	// Violations are why the API server refuses the object; none when it takes it. Their Rule is one of Rule*.
+	Violations []policies.Violation
+	// Warnings are what the API server takes with a word, and what is known and not served by default. Warning is set on each.
+	Warnings []policies.Violation
+	// Known says that the kind is one that the API server or a CRD of the set defines, so that Violations is its answer.
+	Known bool
+	// Err says why there is no answer. Violations is not complete then.
+	Err error
+}
+
+// The ids of rules that violations of an Admission carry.
+const (
+	ruleUnknownField = "unknown-field"
+	ruleType         = "type"
+	ruleRequired     = "required"
+	ruleInvalid      = "invalid"
+	ruleDuplicate    = "duplicate"
+	ruleUnsupported  = "not-supported-value"
+	ruleForbidden    = "forbidden"
+	ruleImmutable    = "immutable"
+	ruleTooLong      = "too-long"
+	ruleTooMany      = "too-many"
+	ruleNotFound     = "not-found"
+	ruleRemovedAPI   = "removed-api"
+	ruleNotServed    = "not-served"
+	ruleDeprecated   = "deprecated"
+	ruleWarning      = "warning"
+	ruleNotStored    = "not-stored"
+)
+
+// RuleIDs lists the ids that violations and warnings of an Admission carry.
+func RuleIDs() []string {
+	return []string{
+		ruleUnknownField, ruleType, ruleRequired, ruleInvalid, ruleDuplicate, ruleUnsupported, ruleForbidden, ruleImmutable,
+		ruleTooLong, ruleTooMany, ruleNotFound, ruleRemovedAPI, ruleNotServed, ruleDeprecated, ruleWarning, ruleNotStored,
+	}
+}
+
+// Admit is the API server's answer on creating o, or on o replacing old when old is not nil. set holds the CRDs. The answer
+// is made at most once for an object and shared: nobody may change it.
+func (r *Rules) Admit(set *policies.Set, o, old *policies.Object) *Admission {
+	if b := builtins()[o.Kind]; b != nil {
+		if old != nil {
+			return r.admitUpdate(b, o, old)
+		}
+		return r.admitCreate(b, o)
+	}
+	if a := r.admitUnserved(o); a != nil {
+		return a
+	}
+	return &Admission{}
+}
+
+// Stored is o as the API server would store it, in the version as written, without the fields that only a running server can
+// know (serverAssigned). Unknown fields are dropped, as the API server does for a client that does not ask for strictness. The
+// error says why o cannot be read at all. For a kind that is not known it is o as written. The result is shared: nobody may
+// change it.
+func (r *Rules) Stored(set *policies.Set, o *policies.Object) (map[string]any, error) {
+	if b := builtins()[o.Kind]; b != nil {
+		return r.storedBuiltin(b, o)
+	}
+	return o.Map(), nil
+}
+
+// Resource is the resource that objects of a kind are sent to, and whether it is namespaced.
+func (r *Rules) Resource(set *policies.Set, gvk policies.GroupVersionKind) (res policies.Resource, namespaced, known bool) {
+	if b := builtins()[gvk]; b != nil {
+		return b.resource, b.strategy.NamespaceScoped(), true
+	}
+	if t, ok := transientKinds[gvk]; ok {
+		return policies.Resource{Group: gvk.Group, Version: gvk.Version, Resource: t.plural}, t.namespaced, true
+	}
+	return policies.Resource{}, false, false
+}

@@ -1,0 +1,183 @@
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// creation is an object after the API server's code went through its creation.
+type creation struct {
+	made     *made
+	errs     field.ErrorList
+	warnings []string
+}
+
+type (
+	creationKey  struct{}
+	admissionKey struct {
+		rules *Rules
+		old   *policies.Object
+	}
+	storedKey struct{}
+)
+
+// PanicError says that the API server's code panicked on an object. Stack is for logs.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("kubernetes's own code panicked: %v", e.Value)
+}
+
+// guarded turns a panic of the API server's code into an error, as its own request handlers do: an object that brings it down
+// is an object that could not be judged.
+func guarded[T any](do func() (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	return do()
+}
+
+func (b *builtin) created(o *policies.Object) (*creation, error) {
+	v, err := o.Derive(creationKey{}, func() (any, error) {
+		return guarded(func() (*creation, error) {
+			m, err := b.read(o)
+			if err != nil {
+				return nil, err
+			}
+			c := &creation{made: m}
+			if m.decodable {
+				c.errs, c.warnings = m.create()
+			}
+			return c, nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*creation), nil
+}
+
+func (r *Rules) admitCreate(b *builtin, o *policies.Object) *Admission {
+	v, _ := o.Derive(admissionKey{rules: r}, func() (any, error) {
+		a := &Admission{Known: true}
+		c, err := b.created(o)
+		if err != nil {
+			a.Err = err
+			return a, nil
+		}
+		r.tell(a, c.made, o, c.errs, c.warnings)
+		return a, nil
+	})
+	return v.(*Admission)
+}
+
+func (r *Rules) admitUpdate(b *builtin, o, old *policies.Object) *Admission {
+	v, _ := o.Derive(admissionKey{r, old}, func() (any, error) {
+		a := &Admission{Known: true}
+		_, err := guarded(func() (struct{}, error) { return struct{}{}, r.update(a, b, o, old) })
+		if err != nil {
+			a.Err = err
+		}
+		return a, nil
+	})
+	return v.(*Admission)
+}
+
+func (r *Rules) update(a *Admission, b *builtin, o, old *policies.Object) error {
+	was := builtins()[old.Kind]
+	if was == nil || old.Kind.GroupKind() != o.Kind.GroupKind() {
+		return fmt.Errorf("%s: the object before the change is a %s, which cannot become a %s", o, old.Kind.GroupKind(), o.Kind.GroupKind())
+	}
+	before, err := was.read(old)
+	if err != nil {
+		return err
+	}
+	if !before.decodable {
+		return errors.New("the object before the change cannot be read: " + before.decode[0].Message)
+	}
+	m, err := b.read(carry(o, old))
+	if err != nil {
+		return err
+	}
+	var errs field.ErrorList
+	var warnings []string
+	if m.decodable {
+		errs, warnings = m.update(before)
+	}
+	r.tell(a, m, o, errs, warnings)
+	return nil
+}
+
+// tell puts what the API server's code said into words.
+func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.ErrorList, warnings []string) {
+	a.Violations = append(a.Violations, m.decode...)
+	seen := map[string]bool{}
+	for _, e := range errs {
+		if e.Type == field.ErrorTypeInternal {
+			a.Err = errors.Join(a.Err, fmt.Errorf("%s: %w", o, e))
+			continue
+		}
+		v := violationOf(e, o, m)
+		if key := v.Rule + "\x00" + v.Message; !seen[key] {
+			seen[key] = true
+			a.Violations = append(a.Violations, v)
+		}
+	}
+	if m.decodable && len(errs) == 0 {
+		for _, text := range warnings {
+			a.Warnings = append(a.Warnings, warningOf(text, o, m))
+		}
+	}
+	if !m.kind.served {
+		a.Warnings = append(a.Warnings, notServed(m.kind))
+	}
+	if text := m.kind.deprecated(r.minor); text != "" {
+		a.Warnings = append(a.Warnings, policies.Violation{
+			Rule: ruleDeprecated, Path: policies.Path{"apiVersion"}, Message: text, Warning: true,
+		})
+	}
+}
+
+func notServed(b *builtin) policies.Violation {
+	return policies.Violation{
+		Rule: ruleNotServed, Path: policies.Path{"apiVersion"}, Warning: true,
+		Message: fmt.Sprintf("%s %s is not served by default: the cluster needs --runtime-config=%s/%s=true", b.gvk.APIVersion(), b.gvk.Kind, b.gvk.APIVersion(), b.resource.Resource),
+	}
+}
+
+func (r *Rules) storedBuiltin(b *builtin, o *policies.Object) (map[string]any, error) {
+	v, err := o.Derive(storedKey{}, func() (any, error) {
+		c, err := b.created(o)
+		if err != nil {
+			return nil, err
+		}
+		if !c.made.decodable {
+			return nil, &UnreadableError{Violations: c.made.decode}
+		}
+		return guarded(c.made.stored)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(map[string]any), nil
+}
+
+// UnreadableError says that an object has no stored form because its fields cannot be read: Violations, which Admit tells too.
+type UnreadableError struct{ Violations []policies.Violation }
+
+func (e *UnreadableError) Error() string {
+	if n := len(e.Violations); n > 1 {
+		return fmt.Sprintf("%s (and %d more)", e.Violations[0].Message, n-1)
+	}
+	return e.Violations[0].Message
+}
