@@ -229,7 +229,7 @@ func finding(r *row) jsonFinding {
 	if x := r.exempt; x != nil {
 		out.Exempted = &jsonExempt{Reason: x.Reason, File: x.Pos.File, Line: x.Pos.Line}
 		if !x.Until.IsZero() {
-			out.Exempted.Until = day(x.Until)
+			out.Exempted.Until = lastDay(x.Until)
 		}
 	}
 	return out

@@ -68,7 +68,11 @@ func (s *junitSink) suite() {
 func (s *junitSink) testcase(d *policies.Decision, i int, rows []row) {
 	r := &d.Results[i]
 	s.tests++
-	fmt.Fprintf(&s.cases, "<testcase name=%s classname=%s", attribute(r.Policy.Name), attribute(d.Subject.Text))
+	class := subject(d)
+	if class == "" {
+		class = d.Subject.Origin.File
+	}
+	fmt.Fprintf(&s.cases, "<testcase name=%s classname=%s", attribute(r.Policy.Name), attribute(class))
 	switch r.Outcome {
 	case policies.Passed:
 		s.cases.WriteString("/>\n")
@@ -105,7 +109,7 @@ func (s *junitSink) found(i int, rows []row) {
 		case r.exempt != nil:
 			exempt = "exempt: " + oneLine(r.exempt.Reason)
 			if !r.exempt.Until.IsZero() {
-				exempt += " (until " + day(r.exempt.Until) + ")"
+				exempt += " (until " + lastDay(r.exempt.Until) + ")"
 			}
 			told = append(told, "exempt: "+text)
 		case r.level == unsure:

@@ -189,10 +189,18 @@ func failureRow(d *policies.Decision, i int) row {
 		out.message, out.pos = reasonOf(r.Err)
 	}
 	out.complete(d)
-	if d.Subject.Text != "" {
-		out.message = d.Subject.Text + ": " + out.message
+	if name := subject(d); name != "" {
+		out.message = name + ": " + out.message
 	}
 	return out
+}
+
+// subject names what d is about; "" when that is no more than a file.
+func subject(d *policies.Decision) string {
+	if d.Subject.Kind.Kind == "" && d.Subject.Name == "" {
+		return ""
+	}
+	return d.Subject.Text
 }
 
 func (r *row) complete(d *policies.Decision) {

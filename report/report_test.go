@@ -161,6 +161,19 @@ func validate(t testing.TB, schema *jsonschema.Schema, text string) {
 	}
 }
 
+// checkJSON fails the test when got is not one JSON document or shows raw what a terminal could obey.
+func checkJSON(t testing.TB, format, got string) {
+	t.Helper()
+	if !json.Valid([]byte(got)) {
+		t.Fatalf("%s is not JSON:\n%s", format, got)
+	}
+	for _, r := range got {
+		if r != '\n' && !shows(r) {
+			t.Fatalf("%s holds the raw character %U:\n%q", format, r, got)
+		}
+	}
+}
+
 func TestMachineFormatsKeepTheirSchemas(t *testing.T) {
 	t.Parallel()
 	decisions, s := fleet()

@@ -75,7 +75,7 @@ type sarifResult struct {
 }
 
 type sarifResultProps struct {
-	Object string `json:"object"`
+	Object string `json:"object,omitempty"`
 	Action string `json:"action"`
 	Path   string `json:"path,omitempty"`
 	Fix    string `json:"fix,omitempty"`
@@ -186,12 +186,12 @@ func (s *sarifSink) result(d *policies.Decision, r *row) sarifResult {
 		Message:      sarifText{withFix(r)},
 		Locations:    s.locations(d, r.pos),
 		Fingerprints: map[string]string{sarifPrint: r.fingerprint},
-		Properties:   sarifResultProps{Object: visible(d.Subject.Text), Action: r.level.String(), Path: r.path.String(), Fix: r.fix},
+		Properties:   sarifResultProps{Object: visible(subject(d)), Action: r.level.String(), Path: r.path.String(), Fix: r.fix},
 	}
 	if x := r.exempt; x != nil {
 		why := x.Reason
 		if !x.Until.IsZero() {
-			why = strings.TrimSpace(why + " (until " + day(x.Until) + ")")
+			why = strings.TrimSpace(why + " (until " + lastDay(x.Until) + ")")
 		}
 		suppression := sarifSuppression{Kind: "external", Status: "accepted", Justification: visible(oneLine(why))}
 		if x.Pos.File != "" {
@@ -241,8 +241,8 @@ func notification(level, id, text, rule string) sarifNotification {
 
 func (s *sarifSink) locations(d *policies.Decision, pos policies.Position) []sarifLocation {
 	l := sarifLocation{Physical: s.physical(pos)}
-	if d.Subject.Text != "" {
-		l.Logical = []sarifLogical{{Name: visible(d.Subject.Text), Kind: "resource"}}
+	if name := subject(d); name != "" {
+		l.Logical = []sarifLogical{{Name: visible(name), Kind: "resource"}}
 	}
 	if l.Physical == nil && l.Logical == nil {
 		return []sarifLocation{}

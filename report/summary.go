@@ -272,11 +272,11 @@ func short(digest string) string {
 	return algorithm + ":" + hash[:12] + "…"
 }
 
-// day is when something ends: the date, and the time unless it is midnight UTC.
-func day(t time.Time) string {
+// lastDay is the last day on which an exemption holds that no longer does from t on, or t itself when no day begins then.
+func lastDay(t time.Time) string {
 	t = t.UTC()
 	if t.Truncate(24 * time.Hour).Equal(t) {
-		return t.Format(time.DateOnly)
+		return t.AddDate(0, 0, -1).Format(time.DateOnly)
 	}
 	return t.Format(time.RFC3339)
 }

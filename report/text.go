@@ -133,7 +133,7 @@ func (s *textSink) after(r *row) {
 	if r.exempt != nil {
 		text := "exempt"
 		if !r.exempt.Until.IsZero() {
-			text += " until " + day(r.exempt.Until)
+			text += " until " + lastDay(r.exempt.Until)
 		}
 		if r.exempt.Reason != "" {
 			text += ": " + visible(oneLine(r.exempt.Reason))
