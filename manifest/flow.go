@@ -174,7 +174,7 @@ func (p *parser) flowKey() (string, bool) {
 		return p.singleQuoted()
 	}
 	start := p.i
-	if !startsPlain(p.text[p.i:]) {
+	if !startsPlain(p.text[p.i:]) || p.i == p.line && isSeparator(p.text[p.i:]) {
 		return "", false
 	}
 	for ; p.i < len(p.text); p.i++ {
@@ -194,7 +194,7 @@ func (p *parser) flowKey() (string, bool) {
 
 // flowPlain reads an unquoted scalar inside brackets, on one line.
 func (p *parser) flowPlain() (string, bool) {
-	if !startsPlain(p.text[p.i:]) {
+	if !startsPlain(p.text[p.i:]) || p.i == p.line && isSeparator(p.text[p.i:]) {
 		return "", false
 	}
 	start := p.i

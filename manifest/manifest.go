@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"unicode/utf8"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -120,9 +121,10 @@ func read(s *splitter, yield func(*policies.Object, *Problem) bool) {
 // decode makes the value of d, or nil when there is none or it has problems that leave none.
 func (s *splitter) decode(d *document) (any, []Problem) {
 	if d.json {
-		root, ok := d.parse(s.limits)
-		if ok {
-			return root.value, root.problems
+		if utf8.ValidString(d.text) {
+			if root, ok := d.parse(s.limits); ok {
+				return root.value, root.problems
+			}
 		}
 		// What begins like JSON and is not is read as YAML, as kubectl does.
 		if p := s.rejoin(d); p != nil {

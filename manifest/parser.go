@@ -51,6 +51,9 @@ type parsed struct {
 
 // parse reads d without the library, or gives up.
 func (d *document) parse(lim Limits) (parsed, bool) {
+	if d.odd {
+		return parsed{}, false
+	}
 	p := &parser{text: d.text, limits: lim, json: d.json}
 	value, ok := p.document()
 	if !ok {
@@ -72,7 +75,7 @@ func (d *document) parse(lim Limits) (parsed, bool) {
 // buildIndex finds the places of all fields: with the parser when it can read the text, else with the library.
 func (d *document) buildIndex() index {
 	p := &parser{text: d.text, limits: DefaultLimits(), json: d.json, rec: true}
-	if _, ok := p.document(); ok {
+	if _, ok := p.document(); ok && !d.odd && len(p.spans) > 0 {
 		return spanIndex(p.spans)
 	}
 	if root, err := d.tree(); err == nil && root != nil {
@@ -94,7 +97,7 @@ func (p *parser) document() (any, bool) {
 		p.blank()
 		return v, p.i == len(p.text)
 	}
-	return nil, false
+	return p.yaml()
 }
 
 // enter goes one level down, and says whether limits allow it.

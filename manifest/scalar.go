@@ -136,8 +136,15 @@ func number(s string) (any, bool) {
 
 // wholeOr is what a float becomes on its way through JSON, which writes whole numbers below 1e21 as integers.
 func wholeOr(f float64) any {
-	if f == math.Trunc(f) && f >= -(1<<63) && f < 1<<63 {
+	switch {
+	case f != math.Trunc(f) || math.Abs(f) >= 1e21:
+		return f
+	case math.Abs(f) < 1<<53:
 		return int64(f)
+	}
+	// The shortest digits, filled up with zeros, may name another integer than the float does.
+	if n, err := strconv.ParseInt(strconv.FormatFloat(f, 'f', -1, 64), 10, 64); err == nil {
+		return n
 	}
 	return f
 }

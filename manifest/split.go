@@ -207,14 +207,11 @@ func (s *splitter) scan(limit int) (n int, complete bool, separator []byte) {
 }
 
 // isSeparator says that line is the end of a document: `---` whatever follows (kubectl refuses what is no comment), or `...`.
-func isSeparator(line []byte) bool {
-	if len(line) < 3 || line[0] != '-' && line[0] != '.' {
+func isSeparator[T string | []byte](line T) bool {
+	if len(line) < 3 || line[0] != line[1] || line[1] != line[2] {
 		return false
 	}
-	if line[0] == '-' {
-		return line[1] == '-' && line[2] == '-'
-	}
-	return line[1] == '.' && line[2] == '.' && (len(line) == 3 || strings.IndexByte(" \t\r\n", line[3]) >= 0)
+	return line[0] == '-' || line[0] == '.' && (len(line) == 3 || strings.IndexByte(" \t\r\n", line[3]) >= 0)
 }
 
 // chunk gives the text up to the next separator, which it consumes.
