@@ -242,7 +242,7 @@ func (s *jsonSink) Close(sum Summary) error {
 	list := make([]jsonPolicy, len(sum.Policies))
 	for i, p := range sum.Policies {
 		list[i] = jsonPolicy{
-			Name: p.Name, Kind: p.Kind, Action: p.Action.String(), Severity: string(p.Severity), Doc: p.Doc, URL: p.URL,
+			Name: p.Name, Kind: p.Kind, Action: p.Action.String(), Severity: severity(p), Doc: p.Doc, URL: p.URL,
 			Controls: p.Controls, Rules: p.Rules, File: p.Origin.File, Line: p.Origin.Line,
 		}
 	}
@@ -267,6 +267,15 @@ func (s *jsonSink) Close(sum Summary) error {
 	s.out.bytes(summary)
 	s.out.string("\n}\n")
 	return s.out.flush()
+}
+
+// severity is p's in the words that the schema knows; "" for any other.
+func severity(p *policies.Policy) string {
+	switch p.Severity {
+	case policies.Info, policies.Low, policies.Medium, policies.High, policies.Critical:
+		return string(p.Severity)
+	}
+	return ""
 }
 
 func summaryOf(sum *Summary) jsonSummary {

@@ -342,7 +342,7 @@ func (s *sarifSink) rule(p *policies.Policy, id, link string) {
 	s.rules[id] = sarifRule{
 		ID: id, Short: sarifText{visible(cut(firstSentence(doc)))}, Full: sarifText{visible(cut(doc))},
 		Help: sarifHelp{help, markdown}, HelpURI: link, Default: sarifDefault{level},
-		Property: sarifRuleProps{Tags: slices.Compact(tags), Severity: string(p.Severity), Score: score(p.Severity)},
+		Property: sarifRuleProps{Tags: slices.Compact(tags), Severity: severity(p), Score: score(p.Severity)},
 	}
 }
 
