@@ -144,6 +144,10 @@ func (l *loader) failPath(pos policies.Position, name string, err error) {
 
 func (l *loader) readSchemas() {
 	to := slices.IndexFunc(l.kinds, func(k Kind) bool { return k.Claims == nil })
+	if to < 0 && len(l.config.Schemas) > 0 {
+		l.fail(l.config.Position("schemas"), errors.New("schemas: no kind of policy takes them"))
+		return
+	}
 	seen := map[string]bool{}
 	for i, s := range l.config.Schemas {
 		if s.JSONSchema != "" {

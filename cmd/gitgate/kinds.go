@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/bundle"
+	"gitgate.dev/gitgate/policies/rego"
+)
+
+// kinds are the kinds of policy that gitgate judges by, as the configuration wants them. No other place names them.
+func kinds(c *bundle.Config, warn func(error)) ([]bundle.Kind, error) {
+	if err := checkBuiltins(c); err != nil {
+		return nil, err
+	}
+	return []bundle.Kind{
+		{
+			Name:   "rego",
+			Claims: rego.Claims,
+			Compile: rego.Compiler(rego.Options{
+				Namespaces:    c.Rego.Namespaces,
+				AllowBuiltins: c.Rego.AllowBuiltins,
+				Warn:          warn,
+			}),
+		},
+	}, nil
+}
+
+func checkBuiltins(c *bundle.Config) error {
+	var errs []error
+	for i, name := range c.Rego.AllowBuiltins {
+		if !slices.Contains(rego.Guarded(), name) {
+			errs = append(errs, policies.ErrorAt(c.Position("rego", "allowBuiltins", i),
+				fmt.Errorf("rego.allowBuiltins[%d]: %q needs no leave or does not exist: expected one of %s", i, name, strings.Join(rego.Guarded(), ", "))))
+		}
+	}
+	return errors.Join(errs...)
+}
