@@ -41,11 +41,16 @@ func Claims(d policies.Document) bool {
 	return d.Object != nil && d.Object.Kind.Group == group && (d.Object.Kind.Kind == policyKind || d.Object.Kind.Kind == bindingKind)
 }
 
-// Wants says which of the documents beside claimed ones are parameters of theirs: they belong to the compiler too.
-func Wants(claimed []policies.Document) func(policies.Document) bool {
-	kinds := map[policies.GroupKind]bool{}
-	for _, d := range claimed {
-		if d.Object == nil || d.Object.Kind.Kind != policyKind {
+// Beside says whether a document that no kind claims is a parameter of the claimed ones: it belongs to the compiler too.
+func Beside(claimed []policies.Document, d policies.Document) bool {
+	return d.Object != nil && slices.Contains(paramKinds(claimed), d.Object.Kind.GroupKind())
+}
+
+// paramKinds lists the kinds that policies take their parameters from, as far as they are readable.
+func paramKinds(docs []policies.Document) []policies.GroupKind {
+	var kinds []policies.GroupKind
+	for _, d := range docs {
+		if d.Object == nil || d.Object.Kind.Group != group || d.Object.Kind.Kind != policyKind {
 			continue
 		}
 		v, _ := policies.Lookup(d.Object.Map(), policies.Path{"spec", "paramKind"})
@@ -53,10 +58,10 @@ func Wants(claimed []policies.Document) func(policies.Document) bool {
 			apiVersion, _ := m["apiVersion"].(string)
 			kind, _ := m["kind"].(string)
 			group, _ := policies.ParseAPIVersion(apiVersion)
-			kinds[policies.GroupKind{Group: group, Kind: kind}] = true
+			kinds = append(kinds, policies.GroupKind{Group: group, Kind: kind})
 		}
 	}
-	return func(d policies.Document) bool { return d.Object != nil && kinds[d.Object.Kind.GroupKind()] }
+	return kinds
 }
 
 // Compiler makes a policy of each pair of ValidatingAdmissionPolicy and binding. Documents of other kinds are parameters, which
@@ -94,10 +99,10 @@ type bundle struct {
 // sort decodes and checks the documents.
 func (b *bundle) sort(docs []policies.Document) {
 	names := map[string]*policies.Object{}
-	wants := Wants(docs)
+	kinds := paramKinds(docs)
 	for _, d := range docs {
 		if !Claims(d) {
-			if wants(d) {
+			if d.Object != nil && slices.Contains(kinds, d.Object.Kind.GroupKind()) {
 				b.params = append(b.params, d.Object)
 			} else {
 				b.errs = append(b.errs, unwanted(d))
