@@ -78,13 +78,14 @@ const (
 	ruleDeprecated   = "deprecated"
 	ruleWarning      = "warning"
 	ruleNotStored    = "not-stored"
+	ruleNotJudged    = "not-judged"
 )
 
 // RuleIDs lists the ids that violations and warnings of an Admission carry.
 func RuleIDs() []string {
 	return []string{
 		ruleUnknownField, ruleType, ruleRequired, ruleInvalid, ruleDuplicate, ruleUnsupported, ruleForbidden, ruleImmutable,
-		ruleTooLong, ruleTooMany, ruleNotFound, ruleRemovedAPI, ruleNotServed, ruleDeprecated, ruleWarning, ruleNotStored,
+		ruleTooLong, ruleTooMany, ruleNotFound, ruleRemovedAPI, ruleNotServed, ruleDeprecated, ruleWarning, ruleNotStored, ruleNotJudged,
 	}
 }
 
@@ -96,6 +97,13 @@ func (r *Rules) Admit(set *policies.Set, o, old *policies.Object) *Admission {
 			return r.admitUpdate(b, o, old)
 		}
 		return r.admitCreate(b, o)
+	}
+	d, err := definitionOf(set, o.Kind.GroupKind())
+	switch {
+	case err != nil:
+		return &Admission{Known: true, Err: fmt.Errorf("%s: %w", o, err)}
+	case d != nil:
+		return d.admitCustom(o, old)
 	}
 	if a := r.admitUnserved(o); a != nil {
 		return a
@@ -111,6 +119,13 @@ func (r *Rules) Stored(set *policies.Set, o *policies.Object) (map[string]any, e
 	if b := builtins()[o.Kind]; b != nil {
 		return r.storedBuiltin(b, o)
 	}
+	d, err := definitionOf(set, o.Kind.GroupKind())
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", o, err)
+	case d != nil:
+		return d.storedCustom(o)
+	}
 	return o.Map(), nil
 }
 
@@ -121,6 +136,9 @@ func (r *Rules) Resource(set *policies.Set, gvk policies.GroupVersionKind) (res 
 	}
 	if t, ok := transientKinds[gvk]; ok {
 		return policies.Resource{Group: gvk.Group, Version: gvk.Version, Resource: t.plural}, t.namespaced, true
+	}
+	if d, err := definitionOf(set, gvk.GroupKind()); err == nil && d != nil {
+		return d.resource(gvk.Version), d.namespaced(), true
 	}
 	return policies.Resource{}, false, false
 }

@@ -1,0 +1,193 @@
+package apiserver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	structuralcel "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	structuraldefaulting "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	apiextensionsvalidation "k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"k8s.io/apiextensions-apiserver/pkg/registry/customresource"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// crdKind is the kind of which objects define kinds.
+var crdKind = policies.GroupKind{Group: apiextensions.GroupName, Kind: "CustomResourceDefinition"}
+
+// maxCustomRules bounds the CEL rules of one version of a CRD. The API server has no such bound, and each costs about a
+// millisecond to compile; the greatest CRDs in use have some hundred.
+const maxCustomRules = 2000
+
+// definition is a CustomResourceDefinition of one change set.
+type definition struct {
+	object *policies.Object
+	crd    *apiextensionsv1.CustomResourceDefinition
+	// versions by name, each compiled when first needed
+	versions map[string]*customVersion
+}
+
+// customVersion is one version of a custom kind.
+type customVersion struct {
+	definition *definition
+	spec       *apiextensionsv1.CustomResourceDefinitionVersion
+	// form is what decoding and defaulting need, strategy what validation needs: CEL programs are dear.
+	form     func() (*customForm, error)
+	strategy func() (strategy, error)
+}
+
+type customForm struct {
+	props      *apiextensions.JSONSchemaProps
+	structural *structuralschema.Structural
+	hasStatus  bool // status is a subresource, so that it is not written with the object
+	rules      int  // how many CEL rules there are
+	transition bool // one of them asks for the old object
+}
+
+type (
+	crdIndexKey   struct{}
+	definitionKey struct{}
+)
+
+// definitionOf returns the CRD of set that defines gk, or nil. Its error says why the CRD cannot be used.
+func definitionOf(set *policies.Set, gk policies.GroupKind) (*definition, error) {
+	if set == nil || len(set.Of(crdKind)) == 0 {
+		return nil, nil
+	}
+	v, err := set.Derive(crdIndexKey{}, func() (any, error) { return indexCRDs(set), nil })
+	if err != nil {
+		return nil, err
+	}
+	o := v.(map[policies.GroupKind]*policies.Object)[gk]
+	if o == nil {
+		return nil, nil
+	}
+	v, err = o.Derive(definitionKey{}, func() (any, error) {
+		return guarded(func() (*definition, error) { return newDefinition(o) })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s, which defines it, cannot be used: %w", o, err)
+	}
+	return v.(*definition), nil
+}
+
+// indexCRDs finds what the CRDs of a set define. The first of two that define one kind counts, as the API server accepts the
+// names of the first.
+func indexCRDs(set *policies.Set) map[policies.GroupKind]*policies.Object {
+	index := map[policies.GroupKind]*policies.Object{}
+	for _, o := range set.Of(crdKind) {
+		if o.Kind.Version != "v1" {
+			continue
+		}
+		group, _ := policies.Lookup(o.Map(), policies.Path{"spec", "group"})
+		kind, _ := policies.Lookup(o.Map(), policies.Path{"spec", "names", "kind"})
+		g, _ := group.(string)
+		k, _ := kind.(string)
+		gk := policies.GroupKind{Group: g, Kind: k}
+		if g != "" && k != "" && index[gk] == nil {
+			index[gk] = o
+		}
+	}
+	return index
+}
+
+func newDefinition(o *policies.Object) (*definition, error) {
+	text, err := json.Marshal(o.Map())
+	if err != nil {
+		return nil, err
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	if err := json.Unmarshal(text, crd); err != nil {
+		return nil, err
+	}
+	apiextensionsv1.SetDefaults_CustomResourceDefinition(crd)
+	apiextensionsv1.SetDefaults_CustomResourceDefinitionSpec(&crd.Spec)
+	if crd.Spec.Names.Plural == "" {
+		return nil, errors.New("spec.names.plural is required")
+	}
+	d := &definition{object: o, crd: crd, versions: map[string]*customVersion{}}
+	for i := range crd.Spec.Versions {
+		v := &customVersion{definition: d, spec: &crd.Spec.Versions[i]}
+		v.form = sync.OnceValues(func() (*customForm, error) { return guarded(v.makeForm) })
+		v.strategy = sync.OnceValues(func() (strategy, error) { return guarded(v.makeStrategy) })
+		d.versions[v.spec.Name] = v
+	}
+	return d, nil
+}
+
+func (d *definition) namespaced() bool { return d.crd.Spec.Scope != apiextensionsv1.ClusterScoped }
+
+// resource is what objects of the custom kind are sent to.
+func (d *definition) resource(version string) policies.Resource {
+	return policies.Resource{Group: d.crd.Spec.Group, Version: version, Resource: d.crd.Spec.Names.Plural}
+}
+
+// makeForm reads the schema of a version as the API server does when it begins to serve it (customresource_handler.go).
+func (v *customVersion) makeForm() (*customForm, error) {
+	if v.spec.Schema == nil || v.spec.Schema.OpenAPIV3Schema == nil {
+		return nil, fmt.Errorf("version %s has no schema", v.spec.Name)
+	}
+	f := &customForm{props: &apiextensions.JSONSchemaProps{}, hasStatus: v.spec.Subresources != nil && v.spec.Subresources.Status != nil}
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v.spec.Schema.OpenAPIV3Schema, f.props, nil); err != nil {
+		return nil, err
+	}
+	made, err := structuralschema.NewStructural(f.props)
+	if err != nil {
+		return nil, fmt.Errorf("version %s: %w", v.spec.Name, err)
+	}
+	if errs := structuralschema.ValidateStructural(field.NewPath("openAPIV3Schema"), made); len(errs) > 0 {
+		return nil, fmt.Errorf("version %s has no structural schema: %w", v.spec.Name, errs.ToAggregate())
+	}
+	f.structural = made.DeepCopy()
+	if err := structuraldefaulting.PruneDefaults(f.structural); err != nil {
+		return nil, fmt.Errorf("version %s: %w", v.spec.Name, err)
+	}
+	f.countRules(f.structural)
+	return f, nil
+}
+
+func (f *customForm) countRules(s *structuralschema.Structural) {
+	visitor := structuralschema.Visitor{Structural: func(s *structuralschema.Structural) bool {
+		f.rules += len(s.XValidations)
+		for i := range s.XValidations {
+			f.transition = f.transition || strings.Contains(s.XValidations[i].Rule, structuralcel.OldScopedVarName)
+		}
+		return false
+	}}
+	visitor.Visit(s)
+}
+
+// makeStrategy makes the API server's own strategy for a version, with its schema validators and compiled CEL rules.
+func (v *customVersion) makeStrategy() (strategy, error) {
+	f, err := v.form()
+	if err != nil {
+		return nil, err
+	}
+	if f.rules > maxCustomRules {
+		return nil, fmt.Errorf("version %s has %d validation rules, more than gitgate compiles: expected at most %d", v.spec.Name, f.rules, maxCustomRules)
+	}
+	validator, _, err := apiextensionsvalidation.NewSchemaValidator(f.props)
+	if err != nil {
+		return nil, err
+	}
+	var status *apiextensions.CustomResourceSubresourceStatus
+	var scale *apiextensions.CustomResourceSubresourceScale
+	if v.spec.Subresources != nil {
+		sub := &apiextensions.CustomResourceSubresources{}
+		if err := apiextensionsv1.Convert_v1_CustomResourceSubresources_To_apiextensions_CustomResourceSubresources(v.spec.Subresources, sub, nil); err != nil {
+			return nil, err
+		}
+		status, scale = sub.Status, sub.Scale
+	}
+	spec := v.definition.crd.Spec
+	kind := schema.GroupVersionKind{Group: spec.Group, Version: v.spec.Name, Kind: spec.Names.Kind}
+	return customresource.NewStrategy(nil, v.definition.namespaced(), kind, validator, nil, f.structural, status, scale, v.spec.SelectableFields), nil
+}

@@ -1,0 +1,384 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/go-logr/logr"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	structuraldefaulting "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	schemaobjectmeta "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
+	structuralpruning "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/klog/v2"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// customObject is an object of a custom kind, decoded and defaulted.
+type customObject struct {
+	content   map[string]any // its own memory
+	decode    []policies.Violation
+	decodable bool // nothing but unknown fields stands in decode
+	named     bool // the name is a placeholder
+	spaced    bool // the namespace is a placeholder
+}
+
+type (
+	customKey       struct{ version *customVersion }
+	customAdmitKey  struct{ version *customVersion }
+	customUpdateKey struct {
+		version *customVersion
+		old     *policies.Object
+	}
+	customStoredKey struct{ version *customVersion }
+)
+
+// admitCustom is the API server's answer on o, of a kind that d defines.
+func (d *definition) admitCustom(o, old *policies.Object) *Admission {
+	v := d.versions[o.Kind.Version]
+	if v == nil || !v.spec.Served {
+		return &Admission{Known: true, Violations: []policies.Violation{d.unserved(o.Kind.Version)}}
+	}
+	var key any = customAdmitKey{v}
+	if old != nil {
+		key = customUpdateKey{v, old}
+	}
+	made, _ := o.Derive(key, func() (any, error) {
+		a := &Admission{Known: true}
+		if _, err := guarded(func() (struct{}, error) { return struct{}{}, v.admit(a, o, old) }); err != nil {
+			a.Err = fmt.Errorf("%s: %w", o, err)
+		}
+		return a, nil
+	})
+	return made.(*Admission)
+}
+
+// unserved says that d does not serve a version, and which it serves.
+func (d *definition) unserved(version string) policies.Violation {
+	var served []string
+	for _, v := range d.crd.Spec.Versions {
+		if v.Served {
+			served = append(served, d.crd.Spec.Group+"/"+v.Name)
+		}
+	}
+	v := policies.Violation{Rule: ruleNotServed, Path: policies.Path{"apiVersion"}}
+	v.Message = fmt.Sprintf("apiVersion %s/%s is not served by %s", d.crd.Spec.Group, version, d.object)
+	switch len(served) {
+	case 0:
+		v.Message += ", which serves no version"
+	default:
+		v.Fix = "use " + orList(served)
+	}
+	return v
+}
+
+// storedCustom is o as the API server would store it.
+func (d *definition) storedCustom(o *policies.Object) (map[string]any, error) {
+	v := d.versions[o.Kind.Version]
+	if v == nil {
+		return nil, errors.New(d.unserved(o.Kind.Version).Message)
+	}
+	made, err := o.Derive(customStoredKey{v}, func() (any, error) {
+		return guarded(func() (map[string]any, error) {
+			c, err := v.decoded(o)
+			if err != nil {
+				return nil, err
+			}
+			if !c.decodable {
+				return nil, &UnreadableError{Violations: c.decode}
+			}
+			return v.stored(c)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made.(map[string]any), nil
+}
+
+func (v *customVersion) stored(c *customObject) (map[string]any, error) {
+	f, err := v.form()
+	if err != nil {
+		return nil, err
+	}
+	content := maps.Clone(c.content)
+	if f.hasStatus {
+		delete(content, "status")
+	}
+	if metadata, ok := content["metadata"].(map[string]any); ok {
+		metadata = maps.Clone(metadata)
+		content["metadata"] = metadata
+		stripAssigned(metadata, &made{named: c.named, spaced: c.spaced})
+	}
+	return content, nil
+}
+
+// decoded reads, prunes and defaults what was written, once for an object. The result is shared and not to be changed.
+func (v *customVersion) decoded(o *policies.Object) (*customObject, error) {
+	made, err := o.Derive(customKey{v}, func() (any, error) {
+		return guarded(func() (*customObject, error) { return v.decode(o.Map()) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made.(*customObject), nil
+}
+
+// objectMeta is the plan of the type of metadata.
+var objectMeta = sync.OnceValue(func() *plan { return planOf(reflect.TypeFor[metav1.ObjectMeta]()) })
+
+// decode does what the API server does to a custom resource that it receives with fieldValidation=Strict: it reads the metadata,
+// prunes what the schema does not have, drops nulls that the schema does not allow, and fills in defaults
+// (k8s.io/apiextensions-apiserver/pkg/apiserver/customresource_handler.go, unstructuredSchemaCoercer and unstructuredDefaulter).
+func (v *customVersion) decode(written map[string]any) (*customObject, error) {
+	f, err := v.form()
+	if err != nil {
+		return nil, err
+	}
+	c := &customObject{content: clone(written).(map[string]any)}
+	meta := metav1.ObjectMeta{}
+	d := decoder{path: []step{{key: "metadata"}}}
+	if m, ok := written["metadata"]; ok {
+		d.value(objectMeta(), m, reflect.ValueOf(&meta).Elem())
+	}
+	if unknown := structuralpruning.PruneWithOptions(c.content, f.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}); len(unknown) > 0 {
+		d.path = d.path[:0]
+		d.pruned(f.structural, written, c.content)
+	}
+	c.decodable = len(d.mistyped) == 0
+	structuraldefaulting.PruneNonNullableNullsWithoutDefaults(c.content, f.structural)
+	fieldErr, unknown := schemaobjectmeta.CoerceWithOptions(nil, c.content, f.structural, false, schemaobjectmeta.CoerceOptions{ReturnUnknownFieldPaths: true})
+	for _, p := range unknown[:min(len(unknown), maxDecodeViolations)] {
+		at := findPath(p, written)
+		d.unknown = append(d.unknown, policies.Violation{Rule: ruleUnknownField, Path: at, At: policies.AtKey, Message: "unknown field " + at.String()})
+	}
+	if fieldErr != nil {
+		c.decodable = false
+		at := findPath(fieldErr.Field, written)
+		d.mistyped = append(d.mistyped, policies.Violation{Rule: ruleType, Path: at, Message: nameOf(at) + ": expected the metadata of an object: " + fieldErr.Detail})
+	}
+	c.decode = d.violations()
+	if !c.decodable {
+		return c, nil
+	}
+	if err := schemaobjectmeta.SetObjectMeta(c.content, &meta); err != nil {
+		return nil, err
+	}
+	structuraldefaulting.Default(c.content, f.structural)
+	v.fillMeta(c)
+	return c, nil
+}
+
+// fillMeta puts in what the API server or the client would: a generated name, a namespace.
+func (v *customVersion) fillMeta(c *customObject) {
+	u := &unstructured.Unstructured{Object: c.content}
+	if u.GetName() == "" && u.GetGenerateName() != "" {
+		c.named = true
+		base := u.GetGenerateName()
+		u.SetName(base[:min(len(base), maxGenerateName)] + placeholderSuffix)
+	}
+	switch namespaced := v.definition.namespaced(); {
+	case !namespaced:
+		u.SetNamespace("")
+	case u.GetNamespace() == "":
+		c.spaced = true
+		u.SetNamespace(placeholderNamespace)
+	}
+	if metadata, ok := c.content["metadata"].(map[string]any); ok && metadata["creationTimestamp"] == nil {
+		delete(metadata, "creationTimestamp")
+	}
+}
+
+// pruned records the fields of written that pruning took away, at most once for a branch.
+func (d *decoder) pruned(s *structuralschema.Structural, written, kept any) {
+	switch w := written.(type) {
+	case map[string]any:
+		k, _ := kept.(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(w)) {
+			if _, ok := k[key]; ok {
+				d.path = append(d.path, step{key: key})
+				d.pruned(childOf(s, key), w[key], k[key])
+				d.path = d.path[:len(d.path)-1]
+				continue
+			}
+			if len(d.unknown) >= maxDecodeViolations {
+				return
+			}
+			at := append(d.here(), key)
+			v := policies.Violation{Rule: ruleUnknownField, Path: at, At: policies.AtKey, Message: "unknown field " + at.String()}
+			if s != nil {
+				if near := nearest(key, slices.Sorted(maps.Keys(s.Properties)), func(name string) bool { _, taken := w[name]; return taken }); near != "" {
+					v.Fix = fmt.Sprintf("did you mean %q?", near)
+				}
+			}
+			d.unknown = append(d.unknown, v)
+		}
+	case []any:
+		k, _ := kept.([]any)
+		if s != nil {
+			s = s.Items
+		}
+		d.path = append(d.path, step{list: true})
+		for i := range min(len(w), len(k)) {
+			d.path[len(d.path)-1].index = i
+			d.pruned(s, w[i], k[i])
+		}
+		d.path = d.path[:len(d.path)-1]
+	}
+}
+
+// childOf is the schema of the value under key, nil where s says nothing of it.
+func childOf(s *structuralschema.Structural, key string) *structuralschema.Structural {
+	if s == nil {
+		return nil
+	}
+	if p, ok := s.Properties[key]; ok {
+		return &p
+	}
+	if s.AdditionalProperties != nil {
+		return s.AdditionalProperties.Structural
+	}
+	return nil
+}
+
+// admit asks the API server's strategy about the creation of o, or about its update from old.
+func (v *customVersion) admit(a *Admission, o, old *policies.Object) error {
+	c, err := v.decoded(o)
+	if err != nil {
+		return err
+	}
+	a.Violations = append(a.Violations, c.decode...)
+	v.warnDeprecated(a)
+	if !c.decodable {
+		return nil
+	}
+	s, err := v.strategy()
+	if err != nil {
+		return err
+	}
+	var before *customObject
+	if old != nil {
+		if before, err = v.before(a, old); err != nil {
+			return err
+		}
+	}
+	// The CEL rules log what they cannot tell their caller.
+	ctx := klog.NewContext(context.Background(), logr.Discard())
+	u := &unstructured.Unstructured{Object: clone(c.content).(map[string]any)}
+	var errs field.ErrorList
+	var warnings []string
+	if before == nil {
+		s.PrepareForCreate(ctx, u)
+		u.SetUID(placeholderUID)
+		u.SetResourceVersion("")
+		u.SetManagedFields(nil)
+		errs, warnings = s.Validate(ctx, u), s.WarningsOnCreate(ctx, u)
+	} else {
+		was := &unstructured.Unstructured{Object: clone(before.content).(map[string]any)}
+		carryMeta(u, was, c, before)
+		s.PrepareForUpdate(ctx, u, was)
+		errs, warnings = s.ValidateUpdate(ctx, u, was), s.WarningsOnUpdate(ctx, u, was)
+	}
+	v.tell(a, o, u.Object, errs, warnings)
+	return nil
+}
+
+// before is the object before the change as this version of the kind shows it: another version of it differs in nothing but
+// apiVersion when the CRD converts by not converting.
+func (v *customVersion) before(a *Admission, old *policies.Object) (*customObject, error) {
+	content := old.Map()
+	if old.Kind.Version != v.spec.Name {
+		if conversion := v.definition.crd.Spec.Conversion; conversion != nil && conversion.Strategy != apiextensionsv1.NoneConverter {
+			if f, err := v.form(); err == nil && f.transition {
+				a.Warnings = append(a.Warnings, policies.Violation{
+					Rule: ruleNotJudged, Path: policies.Path{"apiVersion"}, Warning: true,
+					Message: fmt.Sprintf("the rules on how the object may change were not asked: the object before the change is in %s, which only the conversion webhook of %s can convert", old.Kind.APIVersion(), v.definition.object),
+				})
+			}
+			return nil, nil
+		}
+		content = maps.Clone(content)
+		content["apiVersion"] = v.definition.crd.Spec.Group + "/" + v.spec.Name
+		return v.decodedBefore(v.decode(content))
+	}
+	return v.decodedBefore(v.decoded(old))
+}
+
+func (v *customVersion) decodedBefore(c *customObject, err error) (*customObject, error) {
+	if err == nil && !c.decodable {
+		err = errors.New("the object before the change cannot be read: " + c.decode[0].Message)
+	}
+	return c, err
+}
+
+// carryMeta gives u what the API server assigned to the object before the change and a manifest does not say.
+func carryMeta(u, old *unstructured.Unstructured, c, before *customObject) {
+	if old.GetUID() == "" {
+		old.SetUID(placeholderUID)
+	}
+	if old.GetResourceVersion() == "" {
+		old.SetResourceVersion("1")
+	}
+	if u.GetResourceVersion() == "" {
+		u.SetResourceVersion(old.GetResourceVersion())
+	}
+	if u.GetUID() == "" {
+		u.SetUID(old.GetUID())
+	}
+	if c.named {
+		u.SetName(old.GetName())
+	}
+	switch {
+	case c.spaced:
+		u.SetNamespace(old.GetNamespace())
+	case before.spaced:
+		old.SetNamespace(u.GetNamespace())
+	}
+	u.SetGeneration(old.GetGeneration())
+	u.SetSelfLink("")
+	if created := old.GetCreationTimestamp(); !created.IsZero() {
+		u.SetCreationTimestamp(created)
+	}
+	if deleted := old.GetDeletionTimestamp(); deleted != nil {
+		u.SetDeletionTimestamp(deleted)
+	}
+	if grace := old.GetDeletionGracePeriodSeconds(); grace != nil && u.GetDeletionGracePeriodSeconds() == nil {
+		u.SetDeletionGracePeriodSeconds(grace)
+	}
+}
+
+// warnDeprecated adds the API server's warning for a version that its CRD calls deprecated (defaultDeprecationWarning of
+// customresource_handler.go).
+func (v *customVersion) warnDeprecated(a *Admission) {
+	if !v.spec.Deprecated {
+		return
+	}
+	spec := v.definition.crd.Spec
+	w := policies.Violation{Rule: ruleDeprecated, Path: policies.Path{"apiVersion"}, Warning: true}
+	if v.spec.DeprecationWarning != nil {
+		w.Message = *v.spec.DeprecationWarning
+	} else {
+		w.Message = fmt.Sprintf("%s/%s %s is deprecated", spec.Group, v.spec.Name, spec.Names.Kind)
+		best := ""
+		for _, other := range spec.Versions {
+			if other.Served && !other.Deprecated && version.CompareKubeAwareVersionStrings(v.spec.Name, other.Name) < 0 &&
+				(best == "" || version.CompareKubeAwareVersionStrings(best, other.Name) < 0) {
+				best = other.Name
+			}
+		}
+		if best != "" {
+			w.Fix = fmt.Sprintf("use %s/%s", spec.Group, best)
+		}
+	}
+	a.Warnings = append(a.Warnings, w)
+}

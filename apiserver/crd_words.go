@@ -1,0 +1,195 @@
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// tell puts what the strategy said of content into words.
+func (v *customVersion) tell(a *Admission, o *policies.Object, content map[string]any, errs field.ErrorList, warnings []string) {
+	seen, mistyped := map[string]bool{}, map[string]bool{}
+	for _, e := range errs[:min(len(errs), maxDecodeViolations)] {
+		switch {
+		case e.Type == field.ErrorTypeInternal || strings.HasPrefix(e.Detail, "rule compile error"):
+			a.Err = errors.Join(a.Err, fmt.Errorf("%s: %s: %s", o, v.definition.object, e.ErrorBody()))
+			continue
+		case strings.HasPrefix(e.Detail, "some validation rules were not checked"):
+			a.Warnings = append(a.Warnings, policies.Violation{
+				Rule: ruleNotJudged, Warning: true,
+				Message: "the x-kubernetes-validations of the kind were not asked: they need an object without the errors told here",
+			})
+			continue
+		}
+		found := customViolation(e, content)
+		// A value of the wrong type is told once, not also by those that stumble over it.
+		if at := found.Path.String(); found.Rule == ruleType {
+			mistyped[at] = true
+		} else if mistyped[at] {
+			continue
+		}
+		if key := found.Rule + "\x00" + found.Message; !seen[key] {
+			seen[key] = true
+			a.Violations = append(a.Violations, found)
+		}
+	}
+	if len(errs) > 0 {
+		return
+	}
+	for _, text := range warnings {
+		w := policies.Violation{Rule: ruleWarning, Message: lowerFirst(text), Warning: true}
+		if path, rest, ok := strings.Cut(text, ": "); ok && !strings.ContainsAny(path, " ") {
+			w.Path = findPath(path, content)
+			w.Message = path + ": " + rest
+		}
+		a.Warnings = append(a.Warnings, w)
+	}
+}
+
+// customViolation puts an error about a custom resource into our words. Schema errors are those of kube-openapi ("spec.size in
+// body must be of type integer"), the others the API server's own or the CRD author's.
+func customViolation(e *field.Error, content map[string]any) policies.Violation {
+	p := findPath(e.Field, content)
+	v := policies.Violation{Rule: ruleOf(e), Path: p}
+	name, detail := nameOf(p), e.Detail
+	if _, rest, ok := strings.Cut(detail, " in body "); ok {
+		detail = rest
+	}
+	detail = lowerFirst(strings.TrimSuffix(detail, "."))
+	value, written := policies.Lookup(content, p)
+	switch e.Type {
+	case field.ErrorTypeTypeInvalid:
+		wanted := strings.TrimPrefix(detail, "must be of type ")
+		wanted, _, _ = strings.Cut(wanted, ":")
+		v.Message = fmt.Sprintf("%s: expected %s, got %s", name, typeName(wanted), describe(value))
+		return v
+	case field.ErrorTypeRequired:
+		v.Message = name + " is required"
+	case field.ErrorTypeDuplicate:
+		v.Message = name + " is a duplicate" + shown(": ", value)
+	case field.ErrorTypeNotSupported:
+		v.Message = name + ": unsupported value" + shown(" ", value)
+		if s, ok := value.(string); ok {
+			if near := nearest(s, supported(e.Detail), nil); near != "" {
+				v.Fix = fmt.Sprintf("did you mean %q?", near)
+			}
+		}
+		detail = strings.Replace(detail, "supported values: ", "expected one of ", 1)
+	case field.ErrorTypeForbidden:
+		v.Message = name + " is forbidden"
+	case field.ErrorTypeTooLong, field.ErrorTypeTooShort, field.ErrorTypeTooMany, field.ErrorTypeTooFew:
+		v.Message = name + ": " + lowerFirst(e.Type.String())
+	default:
+		v.Message = name + ": invalid value"
+		if written {
+			v.Message += shown(" ", value)
+		}
+	}
+	if v.Rule == ruleImmutable {
+		v.Message = name + " cannot be changed"
+		v.Fix = "keep the old value, or delete the object and create it anew"
+	}
+	if detail != "" {
+		v.Message += ": " + detail
+	}
+	return v
+}
+
+// typeName is a type of JSON Schema as our messages name it.
+func typeName(schemaType string) string {
+	switch schemaType {
+	case "array":
+		return "a list"
+	case "object":
+		return "a map"
+	case "integer,string":
+		return "integer or string"
+	}
+	return schemaType
+}
+
+// findPath turns the text of a path into the path of a field of content. Where a key has dots or brackets in it, the text alone
+// does not tell where it ends, and content does.
+func findPath(text string, content any) policies.Path {
+	var p policies.Path
+	if text == "<nil>" { // the object itself, as field.Path writes it
+		return nil
+	}
+	for text != "" {
+		if text[0] == '.' {
+			text = text[1:]
+			continue
+		}
+		step, rest, ok := nextStep(text, content)
+		if !ok {
+			return append(p, policies.ParsePath(text)...)
+		}
+		p, text = append(p, step), rest
+		content, _ = policies.Lookup(content, policies.Path{step})
+	}
+	return p
+}
+
+// nextStep splits the first step off text: the longest one that content has.
+func nextStep(text string, content any) (step any, rest string, ok bool) {
+	switch c := content.(type) {
+	case []any:
+		inside, rest, closed := strings.Cut(strings.TrimPrefix(text, "["), "]")
+		n, err := strconv.Atoi(inside)
+		if text[0] != '[' || !closed || err != nil || n < 0 {
+			return nil, "", false
+		}
+		return n, rest, true
+	case map[string]any:
+		if text[0] == '[' {
+			for end := len(text) - 1; end > 0; end-- {
+				if text[end] == ']' {
+					if _, has := c[text[1:end]]; has {
+						return text[1:end], text[end+1:], true
+					}
+				}
+			}
+			return nil, "", false
+		}
+		for end := len(text); end > 0; end-- {
+			if end == len(text) || text[end] == '.' || text[end] == '[' {
+				if _, has := c[text[:end]]; has {
+					return text[:end], text[end:], true
+				}
+			}
+		}
+	}
+	return nil, "", false
+}
+
+// orList joins names as people do.
+func orList(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}
+
+// clone copies a decoded value, so that what is shared is not changed.
+func clone(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, item := range v {
+			m[k] = clone(item)
+		}
+		return m
+	case []any:
+		l := make([]any, len(v))
+		for i, item := range v {
+			l[i] = clone(item)
+		}
+		return l
+	}
+	return v
+}
