@@ -119,17 +119,18 @@ const (
 	Folder     Mode = "040000"
 )
 
-// Entry is one file of a tree.
+// Entry is one file or folder of a tree.
 type Entry struct {
 	Path string // slash-separated, from the root of the repository
 	Mode Mode
 	Hash Hash
-	Size int64 // bytes; -1 for a submodule
+	Size int64 // bytes; -1 where Git does not say: a folder, a submodule, an entry that a difference named
 }
 
-// Tree lists the files of a commit below a folder ("" for all), in Git's order, with symlinks and submodules as themselves.
+// Tree lists the files and folders of a commit below a folder ("" for all), in Git's order, with symlinks and submodules as
+// themselves.
 func (r *Repo) Tree(ctx context.Context, commit Hash, folder string) ([]Entry, error) {
-	args := []string{"ls-tree", "-r", "-z", "--long", "--full-tree", string(commit)}
+	args := []string{"ls-tree", "-r", "-t", "-z", "--long", "--full-tree", string(commit)}
 	if folder != "" && folder != "." {
 		args = append(args, "--", strings.TrimSuffix(folder, "/")+"/")
 	}
@@ -158,7 +159,7 @@ func (r *Repo) Tree(ctx context.Context, commit Hash, folder string) ([]Entry, e
 	return entries, nil
 }
 
-// Difference is one file that differs between two commits. A renamed file is one that is gone and one that is new.
+// Difference is one file or folder that differs between two commits. A renamed file is one that is gone and one that is new.
 type Difference struct {
 	Path     string
 	Old, New Hash // "" where the file is not there
@@ -166,9 +167,9 @@ type Difference struct {
 	NewMode  Mode
 }
 
-// Diff lists the files that differ between the trees of a and b.
+// Diff lists the files and folders that differ between the trees of a and b.
 func (r *Repo) Diff(ctx context.Context, a, b Hash) ([]Difference, error) {
-	out, err := r.run(ctx, "diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", "--full-index", string(a), string(b))
+	out, err := r.run(ctx, "diff-tree", "-r", "-t", "-z", "--no-renames", "--no-ext-diff", "--full-index", string(a), string(b))
 	if err != nil {
 		return nil, fmt.Errorf("difference of %s and %s: %w", a.Short(), b.Short(), err)
 	}
