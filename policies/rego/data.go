@@ -201,7 +201,7 @@ type store struct {
 	storage.TriggersNotSupported
 }
 
-// view is the data that one change sees: the data files, and what is the change's own under reserved names.
+// view is the data that one change sees: the data files and, each only by its name, what is the change's own.
 type view struct {
 	root  ast.Object
 	extra map[string]func() (*ast.Term, error)
@@ -229,23 +229,13 @@ func (store) Read(_ context.Context, txn storage.Transaction, at storage.Path) (
 	}
 	var value ast.Value = v.root
 	if len(at) > 0 {
-		if make := v.extra[at[0]]; make != nil {
-			t, err := make()
+		if own := v.extra[at[0]]; own != nil {
+			t, err := own()
 			if err != nil {
 				return nil, err
 			}
 			value, at = t.Value, at[1:]
 		}
-	} else if len(v.extra) > 0 {
-		whole := v.root
-		for name, make := range v.extra {
-			t, err := make()
-			if err != nil {
-				return nil, err
-			}
-			whole = with(whole, name, t)
-		}
-		return whole, nil
 	}
 	for _, step := range at {
 		next, err := child(value, step)

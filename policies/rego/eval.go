@@ -22,6 +22,8 @@ type suite struct {
 	compiler *ast.Compiler
 	packages []*pkg
 	data     *document
+	wanted   wanted // of other objects, by any package
+	file     bool   // some package looks at the file
 	values   cache.InterQueryValueCache
 	strict   bool
 	timeout  time.Duration
@@ -65,23 +67,41 @@ func (s *suite) judge(ctx context.Context, c *policies.Change, index int) (polic
 // error of one, or its time, is its own.
 func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
 	out := make(answers, len(s.packages))
-	inputs := inputs{suite: s, change: c}
-	txn := &view{root: s.data.value.Value.(ast.Object)}
+	in := &inputs{change: c}
+	txn := &view{root: s.data.value.Value.(ast.Object), extra: s.extra(c)}
 	for _, q := range s.plan(c.Subject().Kind) {
-		p, a := s.packages[q.index], &out[q.index]
-		in, err := inputs.of(p)
-		if err != nil {
-			a.err = err
-			continue
-		}
-		bindings, err := s.run(ctx, q.body, in, txn)
-		if err != nil {
-			a.err = s.failure(p, err)
-			continue
-		}
-		a.finding, a.err = read(p, q.units, bindings)
+		out[q.index] = s.ask(ctx, c, q, in, txn)
 	}
 	return out
+}
+
+// ask puts a query to its package.
+func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs, txn *view) answer {
+	p := s.packages[q.index]
+	if err := p.needs.missing(c); err != nil {
+		return answer{err: err}
+	}
+	once := func(op policies.Operation) answer {
+		seen, err := in.of(p, op)
+		if err != nil {
+			return answer{err: err}
+		}
+		bindings, err := s.run(ctx, q.body, seen, txn)
+		if err != nil {
+			return answer{err: s.failure(p, err)}
+		}
+		finding, err := read(p, q.units, bindings, c.Subject().Origin.File)
+		return answer{finding, err}
+	}
+	a := once(c.Operation)
+	if a.err != nil || len(a.finding.Violations) > 0 || !p.needs.unsettled(c) {
+		return a
+	}
+	// It holds for a new object. Whether this one is new is not known: it has to hold for an old one too.
+	if b := once(policies.Update); b.err != nil || len(b.finding.Violations) > 0 {
+		return answer{err: &policies.NeedError{Facts: policies.KnowsOld, What: "whether " + c.Subject().String() + " is there already"}}
+	}
+	return a
 }
 
 // plan is what is asked about objects of one kind.
@@ -130,20 +150,36 @@ type input struct {
 
 // inputs makes the inputs of one change, each at most once.
 type inputs struct {
-	suite  *suite
-	change *policies.Change
-	object *input
+	change  *policies.Change
+	object  *input
+	reviews map[policies.Operation]*input
 }
 
-func (in *inputs) of(*pkg) (*input, error) {
-	if in.object == nil {
+func (in *inputs) of(p *pkg, op policies.Operation) (*input, error) {
+	known := in.object
+	if p.isReview() {
+		known = in.reviews[op]
+	}
+	if known != nil {
+		return known, nil
+	}
+	if !p.isReview() {
 		t, err := named(in.change.Subject())
 		if err != nil {
 			return nil, err
 		}
 		in.object = &input{term: t, virtual: topdown.NewVirtualCache()}
+		return in.object, nil
 	}
-	return in.object, nil
+	t, err := reviewOf(in.change, op)
+	if err != nil {
+		return nil, err
+	}
+	if in.reviews == nil {
+		in.reviews = map[policies.Operation]*input{}
+	}
+	in.reviews[op] = &input{term: t, virtual: topdown.NewVirtualCache()}
+	return in.reviews[op], nil
 }
 
 var errTooLong = errors.New("evaluation took too long")

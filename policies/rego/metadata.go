@@ -361,3 +361,5 @@ func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
 	return line
 }
+
+func joined(names []string) string { return strings.Join(names, ", ") }

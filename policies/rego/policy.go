@@ -6,26 +6,50 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"gitgate.dev/gitgate/policies"
 )
 
 // policies makes one policy of each package.
 func (s *suite) policies(notes *annotations) ([]*policies.Policy, error) {
 	out := make([]*policies.Policy, 0, len(s.packages))
+	var errs []error
 	for i, p := range s.packages {
 		own := notes.ofPackage(p.path)
+		found := &kinds{compiler: s.compiler, fields: objectKind, known: map[*ast.Rule]names{}}
+		if p.isReview() {
+			found.fields = reviewKind
+		}
 		for _, u := range p.units {
 			u.meta = notes.ofRule(p, u)
 			u.at = s.all.position(u.rule.Location)
-			u.kinds = u.meta.kinds
-			if u.kinds == nil {
+			switch {
+			case u.meta.kinds != nil:
+				u.kinds = u.meta.kinds
+			case own.kinds != nil:
 				u.kinds = own.kinds
+			default:
+				u.kinds = found.ofUnit(u)
 			}
 		}
-		out = append(out, s.policy(i, p, own))
+		reached := reachOf(s.compiler, p)
+		if err := refuseUnknowable(p, reached, s.all); err != nil {
+			errs = append(errs, err)
+		}
+		p.needs = needsOf(p, reached)
+		mine := reached.wantsInventory()
+		s.wanted = s.wanted.and(mine)
+		s.file = s.file || p.needs.file
+		policy := s.policy(i, p, own)
+		policy.Refers = mine.refers()
+		if len(policy.Match.Operations) == 0 {
+			policy.Match.Operations = operations(p, reached, p.needs)
+		}
+		out = append(out, policy)
 	}
-	if len(notes.errs) > 0 {
-		return nil, errors.Join(notes.errs...)
+	if err := errors.Join(append(errs, notes.errs...)...); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
@@ -42,6 +66,7 @@ func (s *suite) policy(index int, p *pkg, own metadata) *policies.Policy {
 		Origin:   s.all.position(p.origin),
 		Match:    match(own, p),
 		Action:   own.action,
+		Needs:    p.needs.facts,
 		Judge: func(ctx context.Context, c *policies.Change) (policies.Finding, error) {
 			return s.judge(ctx, c, index)
 		},

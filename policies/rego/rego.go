@@ -103,6 +103,11 @@ func compile(ctx context.Context, o Options, docs []policies.Document) ([]*polic
 	if s.timeout <= 0 {
 		s.timeout = DefaultTimeout
 	}
+	if o.Warn != nil {
+		for _, err := range s.unused() {
+			o.Warn(err)
+		}
+	}
 	return s.policies(notes)
 }
 

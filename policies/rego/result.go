@@ -22,6 +22,7 @@ const (
 // reader turns what the rules of a package found into a finding.
 type reader struct {
 	pkg      *pkg
+	file     string // of the object
 	excepted map[string]bool
 	finding  policies.Finding
 	seen     map[string]bool
@@ -31,8 +32,8 @@ type reader struct {
 }
 
 // read makes a finding of the bindings of a query of p's units.
-func read(p *pkg, units []*unit, bindings topdown.QueryResult) (policies.Finding, error) {
-	r := reader{pkg: p}
+func read(p *pkg, units []*unit, bindings topdown.QueryResult, file string) (policies.Finding, error) {
+	r := reader{pkg: p, file: file}
 	for i, u := range units {
 		t := bindings[unitVar(i)]
 		if t == nil {
@@ -159,6 +160,9 @@ func (r *reader) add(u *unit, t *ast.Term, v policies.Violation) bool {
 		return false
 	}
 	u.describe(&v)
+	if v.Pos.Line > 0 && v.Pos.File == "" {
+		v.Pos.File = r.file
+	}
 	v.Message = trimMessage(v.Message)
 	r.finding.Violations = append(r.finding.Violations, v)
 	return true

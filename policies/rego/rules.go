@@ -28,6 +28,7 @@ type pkg struct {
 	origin     *ast.Location
 	units      []*unit
 	exceptions *unit // nil when the package has none
+	needs      needs
 }
 
 // unit is what can be asked by itself: one definition of a set rule, or all definitions of another rule. A definition is given
@@ -36,6 +37,7 @@ type pkg struct {
 type unit struct {
 	name  string      // of the rule, as its author wrote it
 	ref   ast.Ref     // what to query: always a set
+	asked ast.Ref     // the rule as its author named it
 	rule  *ast.Rule   // the definition, or the first of them
 	all   []*ast.Rule // every definition that the unit asks
 	value bool        // the set's one member is the value of a complete rule
@@ -144,7 +146,7 @@ func (sp *splitter) rename(m *ast.Module, rule *ast.Rule, name string) *unit {
 	ref := m.Package.Path.Append(ast.StringTerm(string(own)))
 	x := ast.VarTerm("x")
 	m.Rules = append(m.Rules, setRule(m, rule.Location, ast.Var(name), x, ast.NewExpr(ast.NewTerm(ref.Append(x)))))
-	return &unit{name: name, ref: ref, rule: rule, all: []*ast.Rule{rule}}
+	return &unit{name: name, ref: ref, asked: m.Package.Path.Append(ast.StringTerm(name)), rule: rule, all: []*ast.Rule{rule}}
 }
 
 // gather makes one unit of all definitions of a rule.
@@ -157,7 +159,7 @@ func (sp *splitter) gather(p *pkg, m *ast.Module, rule *ast.Rule, name string) {
 	}
 	ref := p.ref.Append(ast.StringTerm(name))
 	if rule.Head.DocKind() == ast.PartialSetDoc {
-		p.units = append(p.units, &unit{name: name, ref: ref, rule: rule, all: []*ast.Rule{rule}})
+		p.units = append(p.units, &unit{name: name, ref: ref, asked: p.ref.Append(ast.StringTerm(name)), rule: rule, all: []*ast.Rule{rule}})
 		return
 	}
 	u := sp.ask(m, rule, name, func(*ast.Term) *ast.Term { return ast.NewTerm(ref) })
@@ -169,7 +171,7 @@ func (sp *splitter) gather(p *pkg, m *ast.Module, rule *ast.Rule, name string) {
 func (sp *splitter) ask(m *ast.Module, rule *ast.Rule, name string, term func(x *ast.Term) *ast.Term) *unit {
 	own, x := sp.fresh(name), ast.VarTerm("x")
 	m.Rules = append(m.Rules, setRule(m, rule.Location, own, x, ast.Equality.Expr(x, term(x))))
-	return &unit{name: name, ref: m.Package.Path.Append(ast.StringTerm(string(own))), rule: rule, all: []*ast.Rule{rule}}
+	return &unit{name: name, ref: m.Package.Path.Append(ast.StringTerm(string(own))), asked: m.Package.Path.Append(ast.StringTerm(name)), rule: rule, all: []*ast.Rule{rule}}
 }
 
 // setRule makes the rule: name contains key if body.
@@ -198,6 +200,34 @@ func usesMetadata(all sources) map[string]bool {
 				}
 				return false
 			})
+		}
+	}
+	return out
+}
+
+// unused tells of the packages that are no policies and that nothing else uses: what they say is judged by nobody.
+func (s *suite) unused() []error {
+	used := map[string]bool{}
+	for _, p := range s.packages {
+		used[p.path] = true
+	}
+	for _, m := range s.compiler.Modules {
+		own := packagePath(m.Package.Path)
+		for _, rule := range m.Rules {
+			for dependent := range s.compiler.Graph.Dependents(rule) {
+				if r, ok := dependent.(*ast.Rule); ok && r.Module != nil && packagePath(r.Module.Package.Path) != own {
+					used[own] = true
+				}
+			}
+		}
+	}
+	var out []error
+	for _, src := range s.all.inOrder() {
+		path := packagePath(src.module.Package.Path)
+		if !used[path] {
+			used[path] = true
+			out = append(out, policies.ErrorAt(s.all.position(src.module.Package.Location),
+				fmt.Errorf("package %s has no rule deny, warn or violation and no policy uses it: nobody is judged by it", path)))
 		}
 	}
 	return out

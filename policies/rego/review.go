@@ -1,0 +1,196 @@
+package rego
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// admissionPackage is where OPA's own admission webhook has its policies (openpolicyagent.org, "Kubernetes"): it and what lies
+// below it get the AdmissionReview as input.
+var admissionPackage = ast.MustParseRef("data.kubernetes.admission")
+
+func (p *pkg) isReview() bool { return p.ref.HasPrefix(admissionPackage) }
+
+// needs is what a package looks at that not every door knows.
+type needs struct {
+	facts     policies.Facts
+	operation bool // it asks whether the object is created or updated
+	options   bool // it asks for the request's options
+	inventory bool // it asks for the other objects
+	file      bool // it asks for the file
+}
+
+func needsOf(p *pkg, r *reach) needs {
+	var n needs
+	input := ast.InputRootDocument
+	if p.isReview() {
+		if r.looksAt(input, "request", "userInfo") {
+			n.facts |= policies.KnowsActor
+		}
+		if r.looksAt(input, "request", "oldObject") {
+			n.facts |= policies.KnowsOld
+		}
+		n.operation = r.looksAt(input, "request", "operation")
+		n.options = r.looksAt(input, "request", "options")
+	}
+	for name := range r.calls {
+		if online(name) {
+			n.facts |= policies.Online
+		}
+	}
+	n.inventory = r.wantsInventory().any()
+	n.file = len(r.reserved("conftest")) > 0
+	return n
+}
+
+// refuseUnknowable refuses what no door ever knows.
+func refuseUnknowable(p *pkg, r *reach, all sources) error {
+	if !p.isReview() {
+		return nil
+	}
+	var errs []error
+	for _, ref := range r.under(ast.InputRootDocument, "request", "uid") {
+		if len(ref) > 2 && ref[2].Equal(ast.StringTerm("uid")) {
+			errs = append(errs, policies.ErrorAt(all.position(ref[0].Location),
+				errors.New("input.request.uid differs for each request and is not known before the merge: a policy may not look at it")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// operations is what a package is to be asked about: CREATE and UPDATE, and DELETE or CONNECT when it speaks of them.
+func operations(p *pkg, r *reach, n needs) []policies.Operation {
+	if !p.isReview() || !n.operation {
+		return nil
+	}
+	out := []policies.Operation{policies.Create, policies.Update}
+	for _, op := range []policies.Operation{policies.Delete, policies.Connect} {
+		if r.texts[string(op)] {
+			out = append(out, op)
+		}
+	}
+	if len(out) == 2 {
+		return nil
+	}
+	return out
+}
+
+// missing says what of a package's needs is not known of c.
+func (n needs) missing(c *policies.Change) error {
+	if unknown := n.facts &^ c.Knows; unknown != 0 {
+		return &policies.NeedError{Facts: unknown, What: joined(unknown.Names())}
+	}
+	inFile := c.Subject().Origin.File != ""
+	switch {
+	case n.options && c.Options == nil:
+		return &policies.NeedError{What: "the options of the request"}
+	case n.inventory && !inFile && !c.Knows.Has(policies.KnowsCluster):
+		return &policies.NeedError{Facts: policies.KnowsCluster, What: joined(policies.KnowsCluster.Names())}
+	case n.file && !inFile:
+		return &policies.NeedError{What: "the file of the object"}
+	}
+	return nil
+}
+
+// unsettled says that the package's answer may depend on whether the object is there already, which this door does not know.
+func (n needs) unsettled(c *policies.Change) bool {
+	return n.operation && c.Operation == policies.Create && !c.Knows.Has(policies.KnowsOld)
+}
+
+// reviewOf is c as an AdmissionReview (k8s.io/api/admission/v1), as far as it is known, as the request op.
+func reviewOf(c *policies.Change, op policies.Operation) (*ast.Term, error) {
+	subject := c.Subject()
+	kind := termOfStrings("group", subject.Kind.Group, "version", subject.Kind.Version, "kind", subject.Kind.Kind)
+	resource := termOfStrings("group", c.Resource.Group, "version", c.Resource.Version, "resource", c.Resource.Resource)
+	request := ast.NewObjectWithCapacity(18)
+	set := func(key string, t *ast.Term) { request.Insert(ast.InternedTerm(key), t) }
+	set("kind", kind)
+	set("requestKind", kind)
+	set("resource", resource)
+	set("requestResource", resource)
+	if sub := c.Resource.Subresource; sub != "" {
+		set("subResource", ast.StringTerm(sub))
+		set("requestSubResource", ast.StringTerm(sub))
+	}
+	if subject.Name != "" {
+		set("name", ast.StringTerm(subject.Name))
+	}
+	if c.Namespace != "" {
+		set("namespace", ast.StringTerm(c.Namespace))
+	}
+	set("operation", ast.InternedTerm(string(op)))
+	set("dryRun", ast.InternedTerm(c.DryRun))
+	for _, field := range []struct {
+		key    string
+		object *policies.Object
+	}{{"object", c.Object}, {"oldObject", c.Old}} {
+		value := ast.InternedNullTerm
+		if field.object != nil {
+			t, err := named(field.object)
+			if err != nil {
+				return nil, err
+			}
+			value = t
+		}
+		set(field.key, value)
+	}
+	if c.Actor != nil {
+		set("userInfo", termOfActor(c.Actor))
+	}
+	if c.Options != nil {
+		t, err := termOf(c.Options)
+		if err != nil {
+			return nil, fmt.Errorf("options of the request: %w", err)
+		}
+		set("options", t)
+	}
+	return ast.ObjectTerm(
+		ast.Item(ast.InternedTerm("apiVersion"), ast.InternedTerm("admission.k8s.io/v1")),
+		ast.Item(ast.InternedTerm("kind"), ast.InternedTerm("AdmissionReview")),
+		ast.Item(ast.InternedTerm("request"), ast.NewTerm(request)),
+	), nil
+}
+
+// termOfActor is the userInfo of a review (k8s.io/api/authentication/v1 UserInfo), which leaves out what is empty.
+func termOfActor(a *policies.Actor) *ast.Term {
+	o := ast.NewObjectWithCapacity(4)
+	if a.User != "" {
+		o.Insert(ast.InternedTerm("username"), ast.StringTerm(a.User))
+	}
+	if a.UID != "" {
+		o.Insert(ast.InternedTerm("uid"), ast.StringTerm(a.UID))
+	}
+	if len(a.Groups) > 0 {
+		o.Insert(ast.InternedTerm("groups"), termOfTexts(a.Groups))
+	}
+	if len(a.Extra) > 0 {
+		extra := ast.NewObjectWithCapacity(len(a.Extra))
+		for key, values := range a.Extra {
+			extra.Insert(ast.StringTerm(key), termOfTexts(values))
+		}
+		o.Insert(ast.InternedTerm("extra"), ast.NewTerm(extra))
+	}
+	return ast.NewTerm(o)
+}
+
+func termOfTexts(list []string) *ast.Term {
+	terms := make([]*ast.Term, len(list))
+	for i, s := range list {
+		terms[i] = ast.StringTerm(s)
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+// termOfStrings makes an object of keys and values in turn.
+func termOfStrings(pairs ...string) *ast.Term {
+	o := ast.NewObjectWithCapacity(len(pairs) / 2)
+	for pair := range slices.Chunk(pairs, 2) {
+		o.Insert(ast.InternedTerm(pair[0]), ast.InternedTerm(pair[1]))
+	}
+	return ast.NewTerm(o)
+}
