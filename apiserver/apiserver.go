@@ -92,7 +92,7 @@ func RuleIDs() []string {
 // Admit is the API server's answer on creating o, or on o replacing old when old is not nil. set holds the CRDs. The answer
 // is made at most once for an object and shared: nobody may change it.
 func (r *Rules) Admit(set *policies.Set, o, old *policies.Object) *Admission {
-	if b := builtins()[o.Kind]; b != nil {
+	if b := r.builtin(o.Kind); b != nil {
 		if old != nil {
 			return r.admitUpdate(b, o, old)
 		}
@@ -108,6 +108,9 @@ func (r *Rules) Admit(set *policies.Set, o, old *policies.Object) *Admission {
 	if a := r.admitUnserved(o); a != nil {
 		return a
 	}
+	if t, ok := transientKinds[o.Kind]; ok {
+		return admitTransient(t, o)
+	}
 	return &Admission{}
 }
 
@@ -116,7 +119,7 @@ func (r *Rules) Admit(set *policies.Set, o, old *policies.Object) *Admission {
 // error says why o cannot be read at all. For a kind that is not known it is o as written. The result is shared: nobody may
 // change it.
 func (r *Rules) Stored(set *policies.Set, o *policies.Object) (map[string]any, error) {
-	if b := builtins()[o.Kind]; b != nil {
+	if b := r.builtin(o.Kind); b != nil {
 		return r.storedBuiltin(b, o)
 	}
 	d, err := definitionOf(set, o.Kind.GroupKind())
@@ -131,7 +134,7 @@ func (r *Rules) Stored(set *policies.Set, o *policies.Object) (map[string]any, e
 
 // Resource is the resource that objects of a kind are sent to, and whether it is namespaced.
 func (r *Rules) Resource(set *policies.Set, gvk policies.GroupVersionKind) (res policies.Resource, namespaced, known bool) {
-	if b := builtins()[gvk]; b != nil {
+	if b := r.builtin(gvk); b != nil {
 		return b.resource, b.strategy.NamespaceScoped(), true
 	}
 	if t, ok := transientKinds[gvk]; ok {
@@ -141,4 +144,12 @@ func (r *Rules) Resource(set *policies.Set, gvk policies.GroupVersionKind) (res 
 		return d.resource(gvk.Version), d.namespaced(), true
 	}
 	return policies.Resource{}, false, false
+}
+
+// builtin is the kind that this version of Kubernetes stores, or nil.
+func (r *Rules) builtin(gvk policies.GroupVersionKind) *builtin {
+	if b := builtins()[gvk]; b != nil && b.exists(r.minor) {
+		return b
+	}
+	return nil
 }

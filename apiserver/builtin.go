@@ -34,6 +34,7 @@ type builtin struct {
 	typ      reflect.Type
 	ctx      context.Context // as the API server's handlers make it for this resource
 	jsonOnly bool            // stored as JSON, so that empty lists and maps stay
+	life     lifetime
 }
 
 func newBuiltin(row resourceRow, version string) *builtin {
@@ -53,6 +54,7 @@ func makeBuiltin(gvk policies.GroupVersionKind, plural string, s strategy, schem
 		b.internal = schema.GroupVersion{Version: runtime.APIVersionInternal} // one type, in the core group
 	}
 	b.typ = scheme.KnownTypes(schema.GroupVersion{Group: gvk.Group, Version: gvk.Version})[gvk.Kind]
+	b.life = lifetimeOf(reflect.New(b.typ).Interface(), gvk)
 	ctx := genericapirequest.WithRequestInfo(context.Background(), &genericapirequest.RequestInfo{
 		IsResourceRequest: true, Verb: "create", APIPrefix: "apis",
 		APIGroup: gvk.Group, APIVersion: gvk.Version, Resource: plural,
@@ -78,7 +80,8 @@ type made struct {
 	named     bool // the name is a placeholder
 	spaced    bool // the namespace is a placeholder
 	decode    []policies.Violation
-	decodable bool // nothing but unknown fields stands in decode
+	decodable bool     // nothing but unknown fields stands in decode
+	meant     []string // the fields that unknown ones are slips of
 }
 
 // read decodes, defaults and converts what was written.
@@ -88,7 +91,7 @@ func (b *builtin) read(o *policies.Object) (*made, error) {
 	d.value(planOf(b.typ), o.Map(), versioned.Elem())
 	m := &made{kind: b, decodable: len(d.mistyped) == 0}
 	if len(d.mistyped)+len(d.unknown) > 0 {
-		m.decode = d.violations()
+		m.decode, m.meant = d.violations(), d.meant
 	}
 	if !m.decodable {
 		return m, nil
@@ -109,36 +112,59 @@ func (b *builtin) read(o *policies.Object) (*made, error) {
 
 // create does what the API server does when the object is posted, up to storing it. It returns what the API server would
 // refuse and what it would warn of.
-func (m *made) create() (errs field.ErrorList, warnings []string) {
-	s, ctx := m.kind.strategy, m.context()
+func (m *made) create() (errs field.ErrorList, warnings []string, err error) {
+	s := m.kind.strategy
+	ctx := warning.WithWarningRecorder(m.context(), recorder{&warnings})
+	if err := m.prepare(ctx); err != nil {
+		return nil, nil, err
+	}
+	errs = m.withMetaErrors(s.Validate(ctx, m.object))
+	errs = append(errs, beyond(m.object)...)
+	if len(errs) == 0 {
+		warnings = append(warnings, s.WarningsOnCreate(ctx, m.object)...)
+		s.Canonicalize(m.object)
+		errs = end(ctx, m.object)
+	}
+	return errs, warnings, nil
+}
+
+// prepare makes of the object what the API server validates when it is posted.
+func (m *made) prepare(ctx context.Context) error {
 	rest.WipeObjectMetaSystemFields(m.meta)
 	m.meta.SetUID(placeholderUID)
 	m.meta.SetResourceVersion("")
 	m.meta.SetManagedFields(nil)
-	if base := m.meta.GetGenerateName(); base != "" && m.meta.GetName() == "" && s.GenerateName("") != "" {
-		m.named = true
+	unnamed := m.meta.GetName() == ""
+	if base := m.meta.GetGenerateName(); base != "" && unnamed && m.kind.strategy.GenerateName("x") != "x" {
 		m.meta.SetName(base[:min(len(base), maxGenerateName)] + placeholderSuffix)
 	}
 	m.fillNamespace()
-	ctx = warning.WithWarningRecorder(ctx, recorder{&warnings})
-	s.PrepareForCreate(ctx, m.object)
-	errs = s.Validate(ctx, m.object)
-	errs = m.withMetaErrors(errs)
-	warnings = append(warnings, s.WarningsOnCreate(ctx, m.object)...)
-	if len(errs) == 0 {
-		s.Canonicalize(m.object)
+	if err := begin(ctx, m.object); err != nil {
+		return fmt.Errorf("admission plugin: %w", err)
 	}
-	return errs, warnings
+	m.kind.strategy.PrepareForCreate(ctx, m.object)
+	m.named = unnamed && m.meta.GetName() != ""
+	return nil
 }
 
-// update does what the API server does when m replaces old, up to storing it.
-func (m *made) update(old *made) (errs field.ErrorList, warnings []string) {
-	s, ctx := m.kind.strategy, m.context()
-	old.fillNamespace()
-	m.fillNamespace()
+// update does what the API server does when m replaces old, up to storing it. An old object without a uid was never in a
+// cluster: it is the manifest that the new one takes the place of, and both go through creation first.
+func (m *made) update(old *made) (errs field.ErrorList, warnings []string, err error) {
+	s := m.kind.strategy
+	ctx := warning.WithWarningRecorder(m.context(), recorder{&warnings})
 	if old.meta.GetUID() == "" {
-		old.meta.SetUID(placeholderUID)
+		for _, each := range []*made{old, m} {
+			if err := each.prepare(m.context()); err != nil {
+				return nil, nil, err
+			}
+		}
+	} else {
+		m.fillNamespace()
+		if err := beginUpdate(ctx, m.object); err != nil {
+			return nil, nil, fmt.Errorf("admission plugin: %w", err)
+		}
 	}
+	carry(m.object, old.object)
 	if old.meta.GetResourceVersion() == "" {
 		old.meta.SetResourceVersion("1")
 	}
@@ -147,7 +173,6 @@ func (m *made) update(old *made) (errs field.ErrorList, warnings []string) {
 	}
 	m.meta.SetGeneration(old.meta.GetGeneration())
 	m.meta.SetSelfLink("")
-	ctx = warning.WithWarningRecorder(ctx, recorder{&warnings})
 	s.PrepareForUpdate(ctx, m.object, old.object)
 	if m.meta.GetUID() == "" {
 		m.meta.SetUID(old.meta.GetUID())
@@ -161,11 +186,13 @@ func (m *made) update(old *made) (errs field.ErrorList, warnings []string) {
 	if grace := old.meta.GetDeletionGracePeriodSeconds(); grace != nil && m.meta.GetDeletionGracePeriodSeconds() == nil {
 		m.meta.SetDeletionGracePeriodSeconds(grace)
 	}
-	errs = s.ValidateUpdate(ctx, m.object, old.object)
-	errs = m.withMetaErrors(errs)
+	errs = m.withMetaErrors(s.ValidateUpdate(ctx, m.object, old.object))
 	errs = addNew(errs, apivalidation.ValidateObjectMetaAccessorUpdate(m.meta, old.meta, field.NewPath("metadata")))
-	warnings = append(warnings, s.WarningsOnUpdate(ctx, m.object, old.object)...)
-	return errs, warnings
+	errs = append(errs, beyond(m.object)...)
+	if len(errs) == 0 {
+		warnings = append(warnings, s.WarningsOnUpdate(ctx, m.object, old.object)...)
+	}
+	return errs, warnings, nil
 }
 
 func (m *made) context() context.Context {
@@ -213,8 +240,8 @@ func (r recorder) AddWarning(_, text string) { *r.to = append(*r.to, text) }
 // stored converts back to the version as written, as the API server answers: what it stores, decoded and defaulted anew.
 func (m *made) stored() (map[string]any, error) {
 	gv := schema.GroupVersion{Group: m.kind.gvk.Group, Version: m.kind.gvk.Version}
-	// The internal object may be asked again, and conversion shares memory with its result: defaults go into a copy.
-	versioned, err := m.kind.scheme.ConvertToVersion(m.object, gv)
+	// Conversion shares memory with its result. Nothing reads the internal object any more.
+	versioned, err := m.kind.scheme.UnsafeConvertToVersion(m.object, gv)
 	if err != nil {
 		return nil, fmt.Errorf("convert back: %w", err)
 	}
@@ -225,9 +252,7 @@ func (m *made) stored() (map[string]any, error) {
 	}
 	content := v.(map[string]any)
 	content["apiVersion"], content["kind"] = m.kind.gvk.APIVersion(), m.kind.gvk.Kind
-	if metadata, ok := content["metadata"].(map[string]any); ok {
-		stripAssigned(metadata, m)
-	}
+	m.stripAssigned(content)
 	return content, nil
 }
 

@@ -3,9 +3,13 @@ package apiserver
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime/debug"
+	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -56,9 +60,9 @@ func (b *builtin) created(o *policies.Object) (*creation, error) {
 			}
 			c := &creation{made: m}
 			if m.decodable {
-				c.errs, c.warnings = m.create()
+				c.errs, c.warnings, err = m.create()
 			}
-			return c, nil
+			return c, err
 		})
 	})
 	if err != nil {
@@ -94,7 +98,7 @@ func (r *Rules) admitUpdate(b *builtin, o, old *policies.Object) *Admission {
 }
 
 func (r *Rules) update(a *Admission, b *builtin, o, old *policies.Object) error {
-	was := builtins()[old.Kind]
+	was := r.builtin(old.Kind)
 	if was == nil || old.Kind.GroupKind() != o.Kind.GroupKind() {
 		return fmt.Errorf("%s: the object before the change is a %s, which cannot become a %s", o, old.Kind.GroupKind(), o.Kind.GroupKind())
 	}
@@ -105,14 +109,16 @@ func (r *Rules) update(a *Admission, b *builtin, o, old *policies.Object) error 
 	if !before.decodable {
 		return errors.New("the object before the change cannot be read: " + before.decode[0].Message)
 	}
-	m, err := b.read(carry(o, old))
+	m, err := b.read(o)
 	if err != nil {
 		return err
 	}
 	var errs field.ErrorList
 	var warnings []string
 	if m.decodable {
-		errs, warnings = m.update(before)
+		if errs, warnings, err = m.update(before); err != nil {
+			return err
+		}
 	}
 	r.tell(a, m, o, errs, warnings)
 	return nil
@@ -123,6 +129,9 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 	a.Violations = append(a.Violations, m.decode...)
 	seen := map[string]bool{}
 	for _, e := range errs {
+		if e.Type == field.ErrorTypeRequired && slices.Contains(m.meant, e.Field) {
+			continue // it is written, with a slip in its name
+		}
 		if e.Type == field.ErrorTypeInternal {
 			a.Err = errors.Join(a.Err, fmt.Errorf("%s: %w", o, e))
 			continue
@@ -135,7 +144,7 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 	}
 	if m.decodable && len(errs) == 0 {
 		for _, text := range warnings {
-			a.Warnings = append(a.Warnings, warningOf(text, o, m))
+			a.Warnings = append(a.Warnings, warningOf(text, m))
 		}
 	}
 	if !m.kind.served {
@@ -180,4 +189,15 @@ func (e *UnreadableError) Error() string {
 		return fmt.Sprintf("%s (and %d more)", e.Violations[0].Message, n-1)
 	}
 	return e.Violations[0].Message
+}
+
+// admitTransient reads a request that the API server answers and forgets, such as a SubjectAccessReview.
+func admitTransient(t transientKind, o *policies.Object) *Admission {
+	typ := legacyscheme.Scheme.KnownTypes(schema.GroupVersion{Group: o.Kind.Group, Version: o.Kind.Version})[o.Kind.Kind]
+	var d decoder
+	d.value(planOf(typ), o.Map(), reflect.New(typ).Elem())
+	return &Admission{Known: true, Violations: d.violations(), Warnings: []policies.Violation{{
+		Rule: ruleNotStored, Path: policies.Path{"kind"}, Warning: true,
+		Message: fmt.Sprintf("%s %s is a question that the API server answers and does not store: it cannot be applied from Git", o.Kind.APIVersion(), o.Kind.Kind),
+	}}}
 }

@@ -225,12 +225,15 @@ type transientKind struct {
 // builtins are the stored kinds by group, version and kind, made at the first question so that starting costs nothing.
 var builtins = sync.OnceValue(func() map[policies.GroupVersionKind]*builtin {
 	all := map[policies.GroupVersionKind]*builtin{}
-	for _, row := range append(resourceRows(), extensionRows()...) {
+	for _, row := range resourceRows() {
 		for i, version := range append(append([]string(nil), row.served...), row.off...) {
 			b := newBuiltin(row, version)
 			b.served = i < len(row.served)
 			all[b.gvk] = b
 		}
+	}
+	for _, b := range extensionBuiltins() {
+		all[b.gvk] = b
 	}
 	return all
 })

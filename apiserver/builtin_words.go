@@ -14,9 +14,25 @@ import (
 
 // violationOf puts an error of the API server's validation into our words. The detail is the API server's own.
 func violationOf(e *field.Error, o *policies.Object, m *made) policies.Violation {
-	p := writtenPath(policies.ParsePath(e.Field), o, m)
-	v := policies.Violation{Rule: ruleOf(e), Path: p}
-	name, detail := nameOf(p), lowerFirst(strings.TrimSuffix(e.Detail, "."))
+	p, whole := writtenPath(policies.ParsePath(e.Field), m)
+	name := ""
+	if !whole {
+		name = e.Field // the API server names more than there is to point at
+	}
+	if m.named && e.Field == "metadata.name" {
+		p = policies.Path{"metadata", "generateName"}
+	}
+	v := policies.Violation{Rule: ruleOf(e)}
+	if bad, ok := text(e.BadValue); ok {
+		p, v.At = pinpoint(p, bad, o.Map())
+	}
+	v.Path = p
+	if name == "" {
+		name = nameOf(p)
+	}
+	// Some details end with a dump of the internal types.
+	detail, _, _ := strings.Cut(e.Detail, "\n")
+	detail = lowerFirst(strings.TrimSuffix(detail, "."))
 	switch e.Type {
 	case field.ErrorTypeRequired:
 		v.Message = name + " is required"
@@ -152,10 +168,10 @@ func lowerFirst(s string) string {
 var leadingPath = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*|\[[^\]]*\])+): `)
 
 // warningOf puts a warning of the API server into a violation. Most begin with the path of a field.
-func warningOf(text string, o *policies.Object, m *made) policies.Violation {
+func warningOf(text string, m *made) policies.Violation {
 	v := policies.Violation{Rule: ruleWarning, Message: lowerFirst(text), Warning: true}
 	if match := leadingPath.FindStringSubmatch(text); match != nil {
-		v.Path = writtenPath(policies.ParsePath(match[1]), o, m)
+		v.Path, _ = writtenPath(policies.ParsePath(match[1]), m)
 	}
 	if strings.Contains(text, "deprecated") {
 		v.Rule = ruleDeprecated

@@ -25,6 +25,7 @@ type decoder struct {
 	path     []step
 	unknown  []policies.Violation // fields that the type does not have
 	mistyped []policies.Violation // values that the type cannot hold
+	meant    []string             // the fields that unknown ones are slips of
 }
 
 // step is one step of the path to where the decoder stands: a key, or an index when key is "".
@@ -208,6 +209,7 @@ func (d *decoder) unknownField(p *plan, m map[string]any, key string) {
 	violation := policies.Violation{Rule: ruleUnknownField, Path: at, At: policies.AtKey, Message: "unknown field " + at.String()}
 	if near := nearest(key, p.names(), func(name string) bool { _, written := m[name]; return written }); near != "" {
 		violation.Fix = fmt.Sprintf("did you mean %q?", near)
+		d.meant = append(d.meant, d.here().Append(near).String())
 	}
 	d.unknown = append(d.unknown, violation)
 }
