@@ -83,15 +83,12 @@ func (o *output) printf(format string, args ...any) {
 	}
 }
 
-// flush hands everything to the writer below and returns the first error of all writes.
+// flush hands everything to the writer below and returns the first error of all writes, as the writer said it.
 func (o *output) flush() error {
 	if o.err == nil {
 		o.err = o.w.Flush()
 	}
-	if o.err != nil {
-		return fmt.Errorf("report: %w", o.err)
-	}
-	return nil
+	return o.err
 }
 
 // level is what a row means for the change.
