@@ -29,18 +29,9 @@ const (
 	RuleUnreadable   = "unreadable"     // the reader failed: nothing is known of the rest
 )
 
-// Rules lists every rule that a Problem can carry, with what it says.
-func Rules() map[string]string {
-	return map[string]string{
-		RuleSyntax:       "the text is YAML or JSON",
-		RuleEncoding:     "the text is UTF-8 without control characters",
-		RuleDuplicateKey: "a map has each key once",
-		RuleNotManifest:  "a document is a Kubernetes object with apiVersion and kind",
-		RuleTooLarge:     "a document keeps the limits of bytes and fields",
-		RuleTooDeep:      "a document keeps the limit of nesting",
-		RuleAlias:        "aliases do not contain themselves and do not explode",
-		RuleUnreadable:   "the text can be read to its end",
-	}
+// RuleIDs lists every rule that a Problem can carry.
+func RuleIDs() []string {
+	return []string{RuleSyntax, RuleEncoding, RuleDuplicateKey, RuleNotManifest, RuleTooLarge, RuleTooDeep, RuleAlias, RuleUnreadable}
 }
 
 // Limits bound what one document may cost. A zero field takes its default.
@@ -71,18 +62,24 @@ func (l Limits) orDefault() Limits {
 func Decode(file string, text []byte, lim Limits) ([]*policies.Object, []Problem) {
 	var objects []*policies.Object
 	var problems []Problem
-	read(newSplitter(file, text, nil, lim.orDefault()), func(o *policies.Object, p *Problem) bool {
+	for o, p := range ReadBytes(file, text, lim) {
 		if p != nil {
 			problems = append(problems, *p)
 		} else {
 			objects = append(objects, o)
 		}
-		return true
-	})
+	}
 	return objects, problems
 }
 
-// Read is Decode for a stream of any length: it yields an object or a problem as soon as its document ends, and holds one
+// ReadBytes is Decode in the order of the text: it yields an object or a problem at a time. Nothing keeps text.
+func ReadBytes(file string, text []byte, lim Limits) iter.Seq2[*policies.Object, *Problem] {
+	return func(yield func(*policies.Object, *Problem) bool) {
+		read(newSplitter(file, text, nil, lim.orDefault()), yield)
+	}
+}
+
+// Read is ReadBytes for a stream of any length: it yields an object or a problem as soon as its document ends, and holds one
 // document at a time. A document beyond the limits is a problem, and reading goes on after it.
 func Read(file string, r io.Reader, lim Limits) iter.Seq2[*policies.Object, *Problem] {
 	return func(yield func(*policies.Object, *Problem) bool) {

@@ -1,0 +1,161 @@
+package validate
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"gitgate.dev/gitgate/manifest"
+	"gitgate.dev/gitgate/policies"
+)
+
+// The kinds that a change set always has to hold: custom kinds are known by them, and namespaces' labels.
+var (
+	definitions = policies.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
+	namespaces  = policies.GroupKind{Kind: "Namespace"}
+)
+
+// kept is what the first pass keeps of all files: the objects that policies refer to.
+type kept struct {
+	set  *policies.Set
+	mine []map[int]*policies.Object // by file, then by Origin.Document; they are judged as they are, to be made once
+	big  []bool                     // by file: it is to be read as a stream
+
+	holders map[string]*policies.Object // Namespace objects by name
+}
+
+// wanted says which objects the first pass keeps.
+type wanted struct {
+	kinds map[policies.GroupKind]bool
+	words [][]byte // names of the kinds, by which a file that has none of them is told unread
+	all   bool
+}
+
+func newWanted(engine *policies.Engine) *wanted {
+	w := &wanted{kinds: map[policies.GroupKind]bool{}}
+	seen := map[string]bool{}
+	for _, gk := range append([]policies.GroupKind{definitions, namespaces}, engine.Refers()...) {
+		w.kinds[gk] = true
+		w.all = w.all || gk.Kind == "*"
+		if !seen[gk.Kind] {
+			seen[gk.Kind] = true
+			w.words = append(w.words, []byte(gk.Kind))
+		}
+	}
+	return w
+}
+
+func (w *wanted) object(o *policies.Object) bool {
+	gk := o.Kind.GroupKind()
+	return w.kinds[gk] || w.kinds[policies.GroupKind{Group: "*", Kind: gk.Kind}] ||
+		w.kinds[policies.GroupKind{Group: gk.Group, Kind: "*"}] || w.kinds[policies.GroupKind{Group: "*", Kind: "*"}]
+}
+
+// text says whether a text may hold an object that is wanted: one whose kind is written in it, or may be written in a way that
+// hides it (escapes, a binary tag).
+func (w *wanted) text(text []byte) bool {
+	if w.all || bytes.Contains(text, []byte("binary")) {
+		return true
+	}
+	for rest := text; ; {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 || i+1 == len(rest) {
+			break
+		}
+		if bytes.IndexByte([]byte("xuU\r\n"), rest[i+1]) >= 0 {
+			return true
+		}
+		rest = rest[i+2:]
+	}
+	for _, word := range w.words {
+		if bytes.Contains(text, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// collect is the first pass. What is wrong with a file is left for the second one to tell.
+func collect(ctx context.Context, o *Options, w *walker) (*kept, error) {
+	k := &kept{mine: make([]map[int]*policies.Object, len(w.files)), big: make([]bool, len(w.files)), holders: map[string]*policies.Object{}}
+	stored := func(obj *policies.Object) (map[string]any, error) { return o.Rules.Stored(k.set, obj) }
+	want := newWanted(o.Engine)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(o.Workers, len(w.files)) {
+		wg.Go(func() {
+			var buf bytes.Buffer
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(w.files) || ctx.Err() != nil {
+					return
+				}
+				keep := func(obj *policies.Object) {
+					if want.object(obj) {
+						if k.mine[i] == nil {
+							k.mine[i] = map[int]*policies.Object{}
+						}
+						k.mine[i][obj.Origin.Document] = obj.WithStored(stored)
+					}
+				}
+				k.big[i] = look(o, w, w.files[i], want, &buf, keep)
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var objects []*policies.Object
+	for _, mine := range k.mine {
+		for _, doc := range slices.Sorted(maps.Keys(mine)) {
+			obj := mine[doc]
+			objects = append(objects, obj)
+			if obj.Kind.GroupKind() == namespaces {
+				k.holders[obj.Name] = obj
+			}
+		}
+	}
+	k.set = policies.NewSet(objects...)
+	return k, nil
+}
+
+// look gives keep the objects of a file that may be wanted, and says whether the file is large.
+func look(o *Options, w *walker, f file, want *wanted, buf *bytes.Buffer, keep func(*policies.Object)) (big bool) {
+	r, size, err := w.open(f)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	var text io.Reader = r
+	if size <= smallFile {
+		small, err := slurp(r, buf)
+		switch {
+		case err != nil:
+			return false
+		case small:
+			if isTemplate(f, buf.Bytes()) || !want.text(buf.Bytes()) {
+				return f.stdin
+			}
+			objects, _ := manifest.Decode(f.name, buf.Bytes(), o.Limits)
+			for _, obj := range objects {
+				keep(obj)
+			}
+			return f.stdin
+		}
+		text = io.MultiReader(bytes.NewReader(buf.Bytes()), r)
+	}
+	for obj := range manifest.Read(f.name, text, o.Limits) {
+		if obj != nil {
+			keep(obj)
+		}
+	}
+	return true
+}
+
+// isTemplate says that a file of a Helm chart's templates is one: its text is no manifest before the chart renders it.
+func isTemplate(f file, text []byte) bool { return f.chart && bytes.Contains(text, []byte("{{")) }

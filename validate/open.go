@@ -1,0 +1,115 @@
+package validate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+const (
+	// smallFile is up to where a file is read in one piece and judged as one job.
+	smallFile = 256 << 10
+	// spoolMemory is how much of standard input is kept in memory; what is beyond goes to a temporary file.
+	spoolMemory = 4 << 20
+	// spoolLimit bounds standard input, so that one that never ends does not fill the disk.
+	spoolLimit = 1 << 30
+)
+
+// open opens a file of the run, and says how large it is.
+func (w *walker) open(f file) (io.ReadCloser, int64, error) {
+	if err := w.errs[f.name]; err != nil {
+		return nil, 0, err
+	}
+	if f.stdin {
+		return w.stdin.open()
+	}
+	// Without O_NONBLOCK a file that became a named pipe meanwhile would hold the run forever.
+	h, err := os.OpenFile(filepath.FromSlash(f.name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, cause(err)
+	}
+	info, err := h.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = notRegular(info.Mode())
+	}
+	if err != nil {
+		h.Close()
+		return nil, 0, cause(err)
+	}
+	return h, info.Size(), nil
+}
+
+// slurp reads a small file into buf. It says no when the file turned out to be larger.
+func slurp(r io.Reader, buf *bytes.Buffer) (small bool, err error) {
+	buf.Reset()
+	n, err := buf.ReadFrom(io.LimitReader(r, smallFile+1))
+	return n <= smallFile, err
+}
+
+// spool keeps standard input, which is read twice.
+type spool struct {
+	name string
+	head []byte
+	rest *os.File // nil when head is all
+	size int64
+}
+
+func newSpool(ctx context.Context, name string, r io.Reader) (*spool, error) {
+	r = &untilDone{ctx, r}
+	var head bytes.Buffer
+	n, err := head.ReadFrom(io.LimitReader(r, spoolMemory))
+	if err != nil {
+		return nil, cause(err)
+	}
+	s := &spool{name: name, head: head.Bytes(), size: n}
+	if n < spoolMemory {
+		return s, nil
+	}
+	if s.rest, err = os.CreateTemp("", "gitgate-stdin-"); err != nil {
+		return nil, fmt.Errorf("standard input cannot be kept: %w", err)
+	}
+	more, err := io.Copy(s.rest, io.LimitReader(r, spoolLimit-n+1))
+	s.size += more
+	if err == nil && s.size > spoolLimit {
+		err = fmt.Errorf("standard input is larger than %d MiB, expected less", spoolLimit>>20)
+	}
+	if err != nil {
+		s.close()
+		return nil, cause(err)
+	}
+	return s, nil
+}
+
+func (s *spool) open() (io.ReadCloser, int64, error) {
+	head := bytes.NewReader(s.head)
+	if s.rest == nil {
+		return io.NopCloser(head), s.size, nil
+	}
+	return io.NopCloser(io.MultiReader(head, io.NewSectionReader(s.rest, 0, s.size-int64(len(s.head))))), s.size, nil
+}
+
+func (s *spool) close() {
+	if s.rest != nil {
+		s.rest.Close()
+		os.Remove(s.rest.Name())
+		s.rest = nil
+	}
+}
+
+// untilDone ends a reader when ctx does.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u *untilDone) Read(p []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, errors.Join(u.ctx.Err(), context.Cause(u.ctx))
+	}
+	return u.r.Read(p)
+}
