@@ -60,15 +60,8 @@ var serverAssigned = []struct{ kind, paths, by string }{
 
 // stripAssigned takes out of a stored form what only a running server can know, and what stood in for it.
 func (m *made) stripAssigned(content map[string]any) {
-	metadata, _ := content["metadata"].(map[string]any)
-	for _, key := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink"} {
-		delete(metadata, key)
-	}
-	if m.named {
-		delete(metadata, "name")
-	}
-	if m.spaced {
-		delete(metadata, "namespace")
+	if metadata, ok := content["metadata"].(map[string]any); ok {
+		stripAssigned(metadata, m.named, m.spaced)
 	}
 	switch m.kind.gvk.GroupKind() {
 	case policies.GroupKind{Group: "batch", Kind: "Job"}:
@@ -81,6 +74,19 @@ func (m *made) stripAssigned(content map[string]any) {
 				delete(condition, "lastTransitionTime")
 			}
 		}
+	}
+}
+
+// stripAssigned takes out of metadata what a server assigns to every kind, and the name and namespace that stood in for one.
+func stripAssigned(metadata map[string]any, named, spaced bool) {
+	for _, key := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink"} {
+		delete(metadata, key)
+	}
+	if named {
+		delete(metadata, "name")
+	}
+	if spaced {
+		delete(metadata, "namespace")
 	}
 }
 

@@ -118,7 +118,7 @@ func (v *customVersion) stored(c *customObject) (map[string]any, error) {
 	if metadata, ok := content["metadata"].(map[string]any); ok {
 		metadata = maps.Clone(metadata)
 		content["metadata"] = metadata
-		stripAssigned(metadata, &made{named: c.named, spaced: c.spaced})
+		stripAssigned(metadata, c.named, c.spaced)
 	}
 	return content, nil
 }
