@@ -29,6 +29,9 @@ type sources map[string]*source
 // parseAll parses each document as v1, or as v0 where that is what it is. An error tells of every file that does not parse.
 func parseAll(docs []policies.Document, version string) (sources, error) {
 	all := sources{}
+	if _, known := versions[version]; !known {
+		return nil, fmt.Errorf("rego version %q: expected v0 or v1", version)
+	}
 	var errs []error
 	for _, d := range docs {
 		s := &source{file: d.File, text: d.Text}
@@ -66,25 +69,19 @@ func invalidAt(s *source) policies.Position {
 	return policies.Position{File: s.file}
 }
 
+// versions is how Options spells the versions of Rego; the empty one is for each file what it is.
+var versions = map[string]ast.RegoVersion{"": ast.RegoUndefined, "v0": ast.RegoV0, "V0": ast.RegoV0, "v1": ast.RegoV1, "V1": ast.RegoV1}
+
 func parseSource(s *source, version string) (*ast.Module, error) {
 	parse := func(v ast.RegoVersion) (*ast.Module, error) {
 		m, err := ast.ParseModuleWithOpts(s.file, string(s.text), ast.ParserOptions{RegoVersion: v, ProcessAnnotation: true})
-		if err != nil {
-			return nil, err
+		if m == nil && (err == nil || !strings.Contains(string(s.text), "package")) {
+			return nil, policies.ErrorAt(policies.Position{File: s.file, Line: 1, Column: 1}, errors.New("rego file has no package, expected one and rules in it"))
 		}
-		if m == nil {
-			return nil, policies.ErrorAt(policies.Position{File: s.file, Line: 1, Column: 1}, errors.New("rego file has no package, expected a policy"))
-		}
-		return m, nil
+		return m, err
 	}
-	switch version {
-	case "v1", "V1":
-		return parse(ast.RegoV1)
-	case "v0", "V0":
-		return parse(ast.RegoV0)
-	case "":
-	default:
-		return nil, fmt.Errorf("rego version %q: expected v0 or v1", version)
+	if v := versions[version]; v != ast.RegoUndefined {
+		return parse(v)
 	}
 	m, err := parse(ast.RegoV1)
 	if err == nil {
@@ -107,13 +104,16 @@ func (all sources) located(err error) []error {
 	default:
 		return []error{err}
 	}
-	seen := map[string]bool{}
 	var out []error
-	for _, e := range list {
-		located := policies.ErrorAt(all.position(e.Location), errors.New(message(e)))
-		if text := located.Error(); !seen[text] {
-			seen[text] = true
-			out = append(out, located)
+	for i, e := range list {
+		// OPA tells some errors twice at one place, the second time with what it expected; and a rule that was given a name of
+		// its own has its errors, as its author reads them, twice.
+		text := message(e)
+		again := slices.ContainsFunc(list[i+1:], func(other *ast.Error) bool {
+			return other.Location.Compare(e.Location) == 0 && strings.HasPrefix(message(other), text)
+		})
+		if !again {
+			out = append(out, policies.ErrorAt(all.position(e.Location), errors.New(text)))
 		}
 	}
 	return out
