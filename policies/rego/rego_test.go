@@ -40,6 +40,8 @@ func object(t testing.TB, text string) *policies.Object {
 	return policies.NewObject(content, policies.Origin{File: "object.json", Line: 1, Column: 1}, nil, nil)
 }
 
+func decodes(text string, v any) bool { return json.Unmarshal([]byte(text), v) == nil }
+
 func creation(o *policies.Object) *policies.Change {
 	return &policies.Change{Operation: policies.Create, Object: o, Namespace: o.Namespace, Namespaced: o.Namespace != "",
 		Resource: policies.Resource{Group: o.Kind.Group, Version: o.Kind.Version, Resource: strings.ToLower(o.Kind.Kind) + "s"}}
