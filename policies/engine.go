@@ -106,6 +106,7 @@ func (e *Engine) Decide(ctx context.Context, c *Change) Decision {
 	for i := range d.Results {
 		e.exempt(&d.Results[i], subject, c.Namespace)
 	}
+	hideSecrets(c, d.Results)
 	return d
 }
 
