@@ -254,7 +254,12 @@ func (ev *evaluation) auditAnnotations(o *opinion) {
 			return
 		}
 		if err != nil {
-			ev.fail(o, a.expression.path, err)
+			if ev.policy.ignoreErrors {
+				// It leaves the annotation out, and nothing else.
+				o.annotations = append(o.annotations, undecided(fmt.Errorf("%s: %w", a.expression.path, err)))
+			} else {
+				ev.fail(o, a.expression.path, err)
+			}
 			continue
 		}
 		text, ok := value.(types.String)
@@ -267,4 +272,9 @@ func (ev *evaluation) auditAnnotations(o *opinion) {
 			})
 		}
 	}
+}
+
+// undecided is the evidence of what could not be judged, beside a judgement that does not hang on it.
+func undecided(err error) policies.Evidence {
+	return policies.Evidence{Kind: "undecided", Value: err.Error()}
 }

@@ -229,7 +229,7 @@ func (o *outcome) finding(r *request) (policies.Finding, error) {
 	switch {
 	case len(out.Violations) > 0:
 		for _, err := range append(errs, others...) {
-			out.Evidence = append(out.Evidence, policies.Evidence{Kind: "undecided", Value: err.Error()})
+			out.Evidence = append(out.Evidence, undecided(err))
 		}
 		return out, nil
 	case len(errs) > 0:

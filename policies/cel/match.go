@@ -253,7 +253,9 @@ func (m *matcher) selectsNamespace(r *request) (bool, needs, error) {
 	}
 	holder := r.change.Holder
 	if holder == nil && r.isSelf {
-		holder = r.change.Old
+		if holder = r.change.Old; holder == nil {
+			holder = r.change.Object
+		}
 	}
 	switch {
 	case holder != nil:
