@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	celgo "github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/ast"
@@ -25,6 +26,8 @@ type expression struct {
 	usesOld       bool // refers to oldObject
 	usesOperation bool // refers to what of the request depends on whether it creates or updates
 	usesVariables bool
+
+	parts sync.Map // id of a part -> celgo.Program, made when a field to blame is looked for
 }
 
 // compiler compiles the expressions of one policy and collects what is wrong with them.

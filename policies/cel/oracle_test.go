@@ -282,7 +282,7 @@ var oracleExpressions = []string{
 	"object.metadata.name.matches('^[a-z]+$') ? true : object.nothing", "variables.shared", "variables.count > 0", "variables.broken == 1",
 	"object.spec.containers.map(c, c.name).exists_one(n, n == 'c')",
 	"request.options.fieldManager == 'kubectl'", "request.dryRun", "type(object.metadata.name) == string && dyn(object.spec.replicas) == 7.0",
-	"cel.bind(x, object.metadata, x.name == 'cm')",
+	"object.?metadata.optMap(x, x.name == 'cm').orValue(true)", "object.metadata.name.split('').all(i, v, i < 3 || v != 'x')",
 }
 
 const oracleVariables = `

@@ -25,6 +25,8 @@ type variables struct {
 	asking   []*variableState // those under evaluation, the innermost last
 }
 
+var _ traits.Mapper = (*variables)(nil)
+
 type variableState struct {
 	value   ref.Val
 	cost    int64
