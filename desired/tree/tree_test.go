@@ -1,4 +1,4 @@
-package desired_test
+package tree_test
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"gitgate.dev/gitgate/desired"
+	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/test/gitserver"
 )
@@ -27,13 +27,13 @@ func open(t testing.TB, r *gitserver.Repo) *git.Repo {
 	return repo
 }
 
-func load(t testing.TB, repo *git.Repo, commit string) *desired.Tree {
+func load(t testing.TB, repo *git.Repo, commit string) *tree.Tree {
 	t.Helper()
-	tree, err := desired.LoadTree(t.Context(), repo, git.Hash(commit))
+	files, err := tree.Load(t.Context(), repo, git.Hash(commit))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tree
+	return files
 }
 
 func link(t *testing.T, r *gitserver.Repo, target, name string) {
@@ -57,7 +57,7 @@ func TestNothingOutsideTheRepositoryIsRead(t *testing.T) {
 	link(t, r, "loop", "a/loop")
 	link(t, r, "missing", "a/nowhere")
 	link(t, r, "folder/../../../etc/passwd", "b/sly")
-	tree := load(t, open(t, r), r.Commit("files", nil))
+	files := load(t, open(t, r), r.Commit("files", nil))
 	for _, tc := range []struct {
 		path string
 		text string
@@ -69,25 +69,25 @@ func TestNothingOutsideTheRepositoryIsRead(t *testing.T) {
 		{"a/good", "x", nil},
 		{"b/folder/x.yaml", "x", nil},
 		{"b/folder/good", "x", nil},
-		{"../a/x.yaml", "", desired.ErrOutside},
-		{"a/../../etc/passwd", "", desired.ErrOutside},
-		{"a/out", "", desired.ErrOutside},
-		{"a/absolute", "", desired.ErrOutside},
-		{"b/sly", "", desired.ErrOutside},
-		{"a/loop", "", desired.ErrLinks},
+		{"../a/x.yaml", "", tree.ErrOutside},
+		{"a/../../etc/passwd", "", tree.ErrOutside},
+		{"a/out", "", tree.ErrOutside},
+		{"a/absolute", "", tree.ErrOutside},
+		{"b/sly", "", tree.ErrOutside},
+		{"a/loop", "", tree.ErrLinks},
 		{"a/nowhere", "", fs.ErrNotExist},
 		{"a/x.yaml/y", "", fs.ErrNotExist},
 		{"nope", "", fs.ErrNotExist},
-		{"lfs.bin", "", desired.ErrLFS},
+		{"lfs.bin", "", tree.ErrLFS},
 	} {
 		t.Run(tc.path, func(t *testing.T) {
-			text, err := tree.View().ReadFile(t.Context(), tc.path)
+			text, err := files.View().ReadFile(t.Context(), tc.path)
 			if string(text) != tc.text || !errors.Is(err, tc.err) {
 				t.Errorf("reads %q, %v; want %q, %v", text, err, tc.text, tc.err)
 			}
 		})
 	}
-	entries, err := tree.View().ReadDir(t.Context(), "b/folder")
+	entries, err := files.View().ReadDir(t.Context(), "b/folder")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestATreeMadeOfADifferenceIsTheTreeItself(t *testing.T) {
 }
 
 // everything asks for every file and folder.
-func everything(t *testing.T, tree *desired.Tree) map[string]git.Hash {
+func everything(t *testing.T, tree *tree.Tree) map[string]git.Hash {
 	t.Helper()
 	v := tree.View()
 	var walk func(string)
@@ -184,30 +184,30 @@ func TestAViewKnowsWhetherAnotherCommitWouldAnswerTheSame(t *testing.T) {
 	r := gitserver.NewRepo(t)
 	first := r.Commit("first", map[string]string{"app/x.yaml": "1", "app/y.yaml": "1", "other/z.yaml": "1"})
 	repo := open(t, r)
-	tree := load(t, repo, first)
+	files := load(t, repo, first)
 	for _, tc := range []struct {
 		name   string
-		ask    func(v *desired.View)
+		ask    func(v *tree.View)
 		change map[string]string
 		same   bool
 	}{
-		{"a file that was read and did not change", func(v *desired.View) { v.ReadFile(t.Context(), "app/x.yaml") }, map[string]string{"app/y.yaml": "2"}, true},
-		{"a file that was read and changed", func(v *desired.View) { v.ReadFile(t.Context(), "app/x.yaml") }, map[string]string{"app/x.yaml": "2"}, false},
-		{"a folder that was listed and got a file", func(v *desired.View) { v.ReadDir(t.Context(), "app") }, map[string]string{"app/new.yaml": "2"}, false},
-		{"a folder that was listed while another changed", func(v *desired.View) { v.ReadDir(t.Context(), "app") }, map[string]string{"other/z.yaml": "2"}, true},
-		{"the root that was listed and got a file", func(v *desired.View) { v.ReadDir(t.Context(), "") }, map[string]string{"new": "2"}, false},
-		{"a file that was missed and came", func(v *desired.View) { v.ReadFile(t.Context(), "app/kustomization.yaml") }, map[string]string{"app/kustomization.yaml": "x"}, false},
-		{"a file in a missing folder that came", func(v *desired.View) { v.Exists(t.Context(), "base/k.yaml") }, map[string]string{"base/k.yaml": "x"}, false},
+		{"a file that was read and did not change", func(v *tree.View) { v.ReadFile(t.Context(), "app/x.yaml") }, map[string]string{"app/y.yaml": "2"}, true},
+		{"a file that was read and changed", func(v *tree.View) { v.ReadFile(t.Context(), "app/x.yaml") }, map[string]string{"app/x.yaml": "2"}, false},
+		{"a folder that was listed and got a file", func(v *tree.View) { v.ReadDir(t.Context(), "app") }, map[string]string{"app/new.yaml": "2"}, false},
+		{"a folder that was listed while another changed", func(v *tree.View) { v.ReadDir(t.Context(), "app") }, map[string]string{"other/z.yaml": "2"}, true},
+		{"the root that was listed and got a file", func(v *tree.View) { v.ReadDir(t.Context(), "") }, map[string]string{"new": "2"}, false},
+		{"a file that was missed and came", func(v *tree.View) { v.ReadFile(t.Context(), "app/kustomization.yaml") }, map[string]string{"app/kustomization.yaml": "x"}, false},
+		{"a file in a missing folder that came", func(v *tree.View) { v.Exists(t.Context(), "base/k.yaml") }, map[string]string{"base/k.yaml": "x"}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			v := tree.View()
+			v := files.View()
 			tc.ask(v)
 			r.Git("reset", "--quiet", "--hard", first)
-			next, err := tree.At(t.Context(), git.Hash(r.Commit(tc.name, tc.change)))
+			next, err := files.At(t.Context(), git.Hash(r.Commit(tc.name, tc.change)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !tree.Same(v.Asked()) {
+			if !files.Same(v.Asked()) {
 				t.Error("the tree itself would not answer the same")
 			}
 			if got := next.Same(v.Asked()); got != tc.same {
@@ -221,13 +221,13 @@ func TestHugeFilesAndSubmodulesAreNamed(t *testing.T) {
 	inner := gitserver.NewRepo(t)
 	inner.Commit("inner", map[string]string{"x": "1"})
 	r := gitserver.NewRepo(t)
-	r.Write(map[string]string{"huge": strings.Repeat("x", desired.MaxFile+1)})
+	r.Write(map[string]string{"huge": strings.Repeat("x", tree.MaxFile+1)})
 	r.Git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.Dir, "sub")
-	tree := load(t, open(t, r), r.Commit("files", nil))
-	if _, err := tree.View().ReadFile(t.Context(), "huge"); err == nil || !strings.Contains(err.Error(), "more than") {
+	files := load(t, open(t, r), r.Commit("files", nil))
+	if _, err := files.View().ReadFile(t.Context(), "huge"); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("a huge file: %v", err)
 	}
-	if _, err := tree.View().ReadFile(t.Context(), "sub/x"); !errors.Is(err, desired.ErrSubmodule) {
+	if _, err := files.View().ReadFile(t.Context(), "sub/x"); !errors.Is(err, tree.ErrSubmodule) {
 		t.Errorf("a submodule: %v", err)
 	}
 }

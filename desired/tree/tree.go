@@ -1,4 +1,6 @@
-package desired
+// Package tree reads the files of one Git commit, fenced in the repository, and notes what it was asked, so that it can be said
+// which commits would have given the same answers. It knows nothing of Kubernetes.
+package tree
 
 import (
 	"bytes"
@@ -31,8 +33,8 @@ type Tree struct {
 	folders map[string][]string // names in a folder, sorted; "" is the root
 }
 
-// LoadTree lists the files of a commit. Their content is read when it is asked for.
-func LoadTree(ctx context.Context, repo *git.Repo, commit git.Hash) (*Tree, error) {
+// Load lists the files of a commit. Their content is read when it is asked for.
+func Load(ctx context.Context, repo *git.Repo, commit git.Hash) (*Tree, error) {
 	entries, err := repo.Tree(ctx, commit, "")
 	if err != nil {
 		return nil, err
