@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/test/gitserver"
 )
 
