@@ -120,6 +120,12 @@ func collect(ctx context.Context, o *Options, w *walker) (*kept, error) {
 			}
 		}
 	}
+	written := policies.NewSet(objects...)
+	for _, obj := range o.Known {
+		if want.object(obj) && written.Find(obj.Kind.GroupKind(), obj.Namespace, obj.Name) == nil {
+			objects = append(objects, obj.WithStored(stored))
+		}
+	}
 	k.set = policies.NewSet(objects...)
 	return k, nil
 }

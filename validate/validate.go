@@ -34,6 +34,10 @@ type Options struct {
 	Rules  Rules
 	Limits manifest.Limits // zero for the default ones
 
+	// Known are objects that policies and rules see although no path holds them, such as CustomResourceDefinitions of other
+	// repositories. They are not judged, and one of the paths with the same identity takes their place.
+	Known []*policies.Object
+
 	Workers    int              // how many objects are judged at once; 0 for one a processor
 	FailFast   policies.Verdict // stop behind the first decision that is at least this bad; 0 for never
 	AllowEmpty bool             // finding no object is no error

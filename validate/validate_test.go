@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -331,6 +332,36 @@ func TestChangesKnowTheirNamespaceAndTheirSet(t *testing.T) {
 		`CREATE Body u bodies ns="" namespaced=false knows=true  refers=1`,
 		`CREATE CustomResourceDefinition gadgets.example.com customresourcedefinitions ns="" namespaced=false knows=true  refers=1`,
 	})
+}
+
+func TestKnownObjectsAreInTheSetUnlessAPathHoldsThem(t *testing.T) {
+	crd := func(name, from string) string {
+		return "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: " + name + ", labels: {from: " + from + "}}\n"
+	}
+	known, problems := manifest.Decode("known.yaml", []byte(crd("a", "known")+"---\n"+crd("b", "known")+"---\n"+cm("c")), manifest.DefaultLimits())
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	dir := tree(t, map[string]string{"a.yaml": crd("a", "path"), "c.yaml": cm("d")})
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	spy := &policies.Policy{Name: "spy", Refers: []policies.GroupKind{definitions}, Judge: func(_ context.Context, c *policies.Change) (policies.Finding, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		for o := range c.Set.All() {
+			from, _ := policies.Lookup(o.Map(), policies.Path{"metadata", "labels", "from"})
+			seen[fmt.Sprintf("%s from %v", o.Name, from)] = true
+		}
+		return policies.Finding{}, nil
+	}}
+	lines, _, err := check(t, dir, Options{Paths: []string{"."}, Engine: engine(t, spy), Known: known})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, lines, []string{"a.yaml:1 allow", "c.yaml:1 allow"})
+	if want := map[string]bool{"a from path": true, "b from known": true}; !reflect.DeepEqual(seen, want) {
+		t.Errorf("the set held %v, want %v", seen, want)
+	}
 }
 
 func TestRunStopsEarlyWhenAsked(t *testing.T) {
