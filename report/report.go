@@ -28,8 +28,9 @@ type Options struct {
 	Verbose    bool   // text: also exempted violations and where more is said
 	FailOnWarn bool   // a warning counts as a denial: junit shows it as a failure
 
-	// Root is the repository's root and Dir the folder that relative file names start from; absolute and slash-separated, or
-	// both "". Formats that a forge reads (sarif, github, gitlab) name files from Root, all others as the user named them.
+	// Root is the repository's root and Dir the folder that relative file names start from, absolute and slash-separated. Outside
+	// of a repository Root is "" and Dir stands for it. Formats that a forge reads (sarif, github, gitlab) name files from Root,
+	// all others as the user named them.
 	Root, Dir string
 }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -117,18 +118,18 @@ func textCells(s string) int {
 	return n
 }
 
-// fromRoot names a file as seen from the repository's root, and says whether it lies there. Without a root the name stays as it
-// was given, cleaned.
+// fromRoot names a file as seen from the repository's root, and says whether it lies there. When nothing is known of folders the
+// name stays as it was given, cleaned.
 func (o *Options) fromRoot(file string) (name string, inside bool) {
 	if file == "" {
 		return "", false
 	}
 	name = path.Clean(file)
-	if o.Root != "" {
+	if top := cmp.Or(o.Root, o.Dir); top != "" {
 		if !path.IsAbs(name) {
 			name = path.Join(o.Dir, name)
 		}
-		root := strings.TrimSuffix(path.Clean(o.Root), "/") + "/"
+		root := strings.TrimSuffix(path.Clean(top), "/") + "/"
 		if rel, ok := strings.CutPrefix(name, root); ok {
 			return rel, true
 		}
