@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"gitgate.dev/gitgate/apiserver"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
 )
@@ -17,11 +19,16 @@ import (
 type configFlags struct {
 	file       string
 	kubernetes string
+	missing    missing
 }
+
+// missing says what becomes of objects of a kind that no schema covers. The zero value warns.
+type missing struct{ ignore, deny bool }
 
 // loaded is a bundle and where it came from.
 type loaded struct {
 	*bundle.Bundle
+	rules  *apiserver.Rules
 	dir    string // absolute path of the folder of gitgate.yaml; "" when there is none
 	prefix string // the same, slash-separated, as seen from the current folder
 }
@@ -32,8 +39,17 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 	if err != nil {
 		return nil, err
 	}
-	options := bundle.Options{Kubernetes: flags.kubernetes, Build: buildVersion(), Kinds: kinds}
+	if v := flags.kubernetes; v != "" && !slices.Contains(bundle.Versions(), v) {
+		return nil, usage("--kubernetes-version %s: expected one of %s", v, strings.Join(bundle.Versions(), ", "))
+	}
 	l := &loaded{}
+	options := bundle.Options{Kubernetes: flags.kubernetes, Build: buildVersion()}
+	options.Kinds = func(c *bundle.Config, host bundle.Host) (_ []bundle.Kind, err error) {
+		if l.rules, err = apiserver.New(c.Kubernetes); err != nil {
+			return nil, err
+		}
+		return kinds(c, host, l.rules, flags.missing)
+	}
 	if file != "" {
 		l.dir = filepath.Dir(file)
 		l.prefix = p.shown(l.dir)
@@ -46,6 +62,9 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 	}
 	b, err := bundle.Load(ctx, options)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil, exitWith(exitUnjudged, errInterrupted)
+		}
 		p.printError(err, l.prefix)
 		return nil, exitWith(exitUsage, nil)
 	}
@@ -58,8 +77,7 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 		}
 	}
 	for _, w := range b.Warnings {
-		w.Pos.File = filepath.ToSlash(filepath.Join(l.prefix, w.Pos.File))
-		fmt.Fprintf(p.stderr, "%s\n", strings.Replace(w.String(), ": ", ": warning: ", 1))
+		fmt.Fprintln(p.stderr, p.at(l, policies.ErrorAt(w.Pos, errors.New("warning: "+w.Message))))
 	}
 	return l, nil
 }
@@ -166,4 +184,15 @@ func (l *loaded) place(pos policies.Position) string {
 	default:
 		return fmt.Sprintf("%s:%d", filepath.ToSlash(filepath.Join(l.prefix, pos.File)), pos.Line)
 	}
+}
+
+// at shows the place of err, which is relative to the folder of gitgate.yaml, as seen from the current folder.
+func (p *program) at(l *loaded, err error) error {
+	var e *policies.PositionError
+	if !errors.As(err, &e) || e.Pos.File == "" {
+		return err
+	}
+	pos := e.Pos
+	pos.File = filepath.ToSlash(filepath.Join(l.prefix, pos.File))
+	return policies.ErrorAt(pos, e.Err)
 }

@@ -30,9 +30,9 @@ func (p *program) printSource(pos policies.Position) {
 	if pos.Text == "" || pos.Line == 0 || pos.Column < 1 || pos.Column > len(pos.Text)+1 {
 		return
 	}
-	width := 1
+	width := 1 // in characters
 	if end := pos.EndColumn; end > pos.Column && end <= len(pos.Text)+1 {
-		width = utf8.RuneCountInString(pos.Text[pos.Column-1 : end-1])
+		width = max(1, utf8.RuneCountInString(pos.Text[pos.Column-1:end-1]))
 	}
 	margin := fmt.Sprintf("%5d | ", pos.Line)
 	fmt.Fprintf(p.stderr, "%s%s\n", margin, printable(pos.Text))
@@ -42,7 +42,7 @@ func (p *program) printSource(pos policies.Position) {
 		}
 		return ' '
 	}, printable(pos.Text[:pos.Column-1]))
-	fmt.Fprintf(p.stderr, "%s| %s%s\n", strings.Repeat(" ", len(margin)-2), blank, strings.Repeat("^", width))
+	fmt.Fprintf(p.stderr, "%s| %s%s\n", strings.Repeat(" ", len(margin)-2), blank, "^"+strings.Repeat("~", width-1))
 }
 
 // printable keeps a text from steering the terminal: control characters but tabs are shown as dots.

@@ -111,20 +111,16 @@ func policiesItem(root *os.Root) string {
 	return "# policies:\n#   - path: policies/\n#   - {path: policies/new/, action: warn}"
 }
 
-var notInName = regexp.MustCompile(`[^a-z0-9]+`)
-
 func sourceName(folder string) string {
-	name := strings.Trim(notInName.ReplaceAllString(strings.ToLower(folder), "-"), "-")
+	name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(folder), "-"), "-")
 	if name == "" {
 		return "fleet"
 	}
 	return name
 }
 
-var release = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+$`)
-
 func installVersion() string {
-	if v := buildVersion(); release.MatchString(v) {
+	if v := buildVersion(); regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+$`).MatchString(v) {
 		return v
 	}
 	return "latest"

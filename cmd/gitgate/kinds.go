@@ -6,13 +6,15 @@ import (
 	"slices"
 	"strings"
 
+	"gitgate.dev/gitgate/apiserver"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
+	"gitgate.dev/gitgate/policies/cel"
 	"gitgate.dev/gitgate/policies/rego"
 )
 
 // kinds are the kinds of policy that gitgate judges by, as the configuration wants them. No other place names them.
-func kinds(c *bundle.Config, warn func(error)) ([]bundle.Kind, error) {
+func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, m missing) ([]bundle.Kind, error) {
 	if err := checkBuiltins(c); err != nil {
 		return nil, err
 	}
@@ -23,7 +25,16 @@ func kinds(c *bundle.Config, warn func(error)) ([]bundle.Kind, error) {
 			Compile: rego.Compiler(rego.Options{
 				Namespaces:    c.Rego.Namespaces,
 				AllowBuiltins: c.Rego.AllowBuiltins,
-				Warn:          warn,
+				Warn:          host.Warn,
+			}),
+		},
+		{
+			Name:   "cel",
+			Claims: cel.Claims,
+			Beside: cel.Beside,
+			Compile: cel.Compiler(cel.Options{
+				Kubernetes: rules.Version(),
+				API:        rules,
 			}),
 		},
 	}, nil

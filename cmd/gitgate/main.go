@@ -65,6 +65,8 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func exitWith(code int, err error) error { return &exitError{code, err} }
 
+var errInterrupted = errors.New("interrupted before anything was judged")
+
 func usage(format string, args ...any) error { return exitWith(exitUsage, fmt.Errorf(format, args...)) }
 
 // run is the whole program. What panics is a bug of gitgate, and never read as a yes.
@@ -87,9 +89,6 @@ func (p *program) run(ctx context.Context, args []string) (code int) {
 		p.printError(err, "")
 		fmt.Fprintln(p.stderr, "gitgate: see gitgate --help for the subcommands, gitgate SUBCOMMAND --help for the flags of one")
 		return exitUsage
-	case ctx.Err() != nil:
-		fmt.Fprintln(p.stderr, "gitgate: interrupted before everything was judged")
-		return exitUnjudged
 	case exit.err != nil:
 		p.printError(exit.err, "")
 	}
@@ -126,6 +125,6 @@ Exit codes: 0 everything passed; 1 something is denied; 2 flags, configuration o
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.PersistentFlags().BoolVarP(&p.verbose, "verbose", "v", false, "say more: exempted findings, where configuration was found, stacks of bugs")
-	root.AddCommand(p.policyCommand(), p.schemaCommand(), p.initCommand(), p.versionCommand())
+	root.AddCommand(p.checkCommand(), p.policyCommand(), p.schemaCommand(), p.initCommand(), p.versionCommand())
 	return root
 }

@@ -175,8 +175,11 @@ func matchOf(m *policies.Match) []string {
 	out := []string{}
 	for _, k := range m.Kinds {
 		name := policies.GroupKind{Group: k.Group, Kind: k.Kind}.String()
-		if k.Kind == "*" && k.Group == "*" {
+		switch {
+		case k.Kind == "*" && k.Group == "*":
 			name = "every kind"
+		case k.Group == "*":
+			name = k.Kind
 		}
 		if k.Version != "" && k.Version != "*" {
 			name += " in " + k.Version

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -25,6 +26,14 @@ type Kind struct {
 	// Beside says whether a document that no kind claims belongs to the documents that this kind has claimed: parameters, data.
 	// It may be nil.
 	Beside func(claimed []policies.Document, d policies.Document) bool
+	// Also are names of policies that the kind has under other flags, so that an exemption from them is no mistake.
+	Also []string
+}
+
+// Host is what kinds may ask of the bundle while they compile.
+type Host struct {
+	Warn func(error)                       // tell the author of the configuration, at a place or without one
+	Read func(name string) ([]byte, error) // a file of the bundle by its slash-separated path; the digest covers it then
 }
 
 // Options is the input of Load.
@@ -35,8 +44,8 @@ type Options struct {
 	Build      string           // version of gitgate, part of the digest
 	Now        func() time.Time // for exemptions; nil for the clock
 	// Kinds are the kinds of policy, as the configuration wants them. Its error is one of the configuration: see
-	// Config.Position. What the kinds tell warn while they compile becomes a Warning.
-	Kinds func(c *Config, warn func(error)) ([]Kind, error)
+	// Config.Position.
+	Kinds func(*Config, Host) ([]Kind, error)
 }
 
 // Warning is something about the configuration that its author should know.
@@ -57,6 +66,8 @@ type Bundle struct {
 	Warnings []Warning          // in the order of their positions
 	Schemas  []*policies.Object // the manifests of `schemas:`: CustomResourceDefinitions that no change set has to bring
 	Files    []string           // what was read, sorted: gitgate.yaml, policies, schemas
+	// PolicyFiles are those of Files that hold policies, their data and JSON Schemas: they are about manifests and are none.
+	PolicyFiles []string
 }
 
 // Load reads and compiles. Its error joins everything that is wrong, each with its place where there is one.
@@ -76,7 +87,7 @@ func Load(ctx context.Context, o Options) (*Bundle, error) {
 		config.Kubernetes = o.Kubernetes
 	}
 	l := &loader{reader: r, config: config, item: map[string]int{}}
-	kinds, err := o.Kinds(config, l.warn)
+	kinds, err := o.Kinds(config, Host{Warn: l.warn, Read: l.readFor})
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +114,7 @@ func Load(ctx context.Context, o Options) (*Bundle, error) {
 		b.Files = append(b.Files, name)
 	}
 	slices.Sort(b.Files)
+	b.PolicyFiles = append(slices.Sorted(maps.Keys(l.item)), l.jsonSchemas...)
 	return b, nil
 }
 
@@ -114,7 +126,22 @@ type loader struct {
 	item     map[string]int        // which item of `policies:` a file came with
 	schemas  []*policies.Object
 	warnings []Warning
-	errs     []error
+
+	jsonSchemas []string // files
+	errs        []error
+}
+
+// readFor is Host.Read: it refuses names that lead out.
+func (l *loader) readFor(name string) ([]byte, error) {
+	local := localPath(name)
+	if local == "" || l.fsys == nil {
+		return nil, fmt.Errorf("%q leads out of the folder of %s", name, FileName)
+	}
+	text, err := l.read(local, maxFileSize)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", name, err)
+	}
+	return text, nil
 }
 
 func (l *loader) warn(err error) {
@@ -157,6 +184,7 @@ func (l *loader) readSchemas() {
 				l.failPath(pos, s.JSONSchema, err)
 			} else if !seen[name] {
 				seen[name] = true
+				l.jsonSchemas = append(l.jsonSchemas, name)
 				l.claimed[to] = append(l.claimed[to], policies.Document{File: name, Text: text})
 			}
 			continue

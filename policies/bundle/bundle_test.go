@@ -23,9 +23,9 @@ func rule(name string, d policies.Document) *policies.Policy {
 }
 
 // testKinds are a kind of schemas, and one whose documents are of the kind Rule and whose parameters are ConfigMaps.
-func testKinds(*bundle.Config, func(error)) ([]bundle.Kind, error) {
+func testKinds(*bundle.Config, bundle.Host) ([]bundle.Kind, error) {
 	return []bundle.Kind{
-		{Name: "schema", Compile: func(_ context.Context, docs []policies.Document) ([]*policies.Policy, error) {
+		{Name: "schema", Also: []string{"schema/missing"}, Compile: func(_ context.Context, docs []policies.Document) ([]*policies.Policy, error) {
 			p := rule("schema", policies.Document{})
 			p.Rules = []string{"type", "unknown-field"}
 			p.Doc = fmt.Sprint(len(docs))
@@ -128,6 +128,9 @@ func TestSchemasAreReadForTheSchemaKind(t *testing.T) {
 		"crds/a.yaml":  file("apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: a}\n"),
 		"s.json":       file("{}"),
 	})
+	if got, want := fmt.Sprint(b.PolicyFiles), "[s.json]"; got != want {
+		t.Errorf("files that are no manifests are %s, want %s", got, want)
+	}
 	if len(b.Schemas) != 1 || b.Schemas[0].Name != "a" {
 		t.Errorf("schemas are %v", b.Schemas)
 	}
@@ -205,7 +208,7 @@ func TestParametersLieBesideTheirPolicies(t *testing.T) {
 
 func TestAnExemptionHoldsUntilTheEndOfItsDay(t *testing.T) {
 	for until, want := range map[string]string{"2026-11-21": "", "2026-11-20": "exempt[0] has expired: its last day was 2026-11-20; renew or remove it"} {
-		b := mustLoad(t, fstest.MapFS{"gitgate.yaml": file(head + "exempt: [{policies: [schema/type], reason: r, until: " + until + "}]\n")})
+		b := mustLoad(t, fstest.MapFS{"gitgate.yaml": file(head + "exempt: [{policies: [schema/type, schema/missing], reason: r, until: " + until + "}]\n")})
 		var got []string
 		for _, w := range b.Warnings {
 			got = append(got, w.Message)
@@ -213,6 +216,31 @@ func TestAnExemptionHoldsUntilTheEndOfItsDay(t *testing.T) {
 		if strings.Join(got, "\n") != want {
 			t.Errorf("until %s: warnings are %q, want %q", until, got, want)
 		}
+	}
+}
+
+func TestKindsReadFilesOfTheBundleAndWarn(t *testing.T) {
+	b, err := bundle.Load(context.Background(), bundle.Options{
+		FS: fstest.MapFS{"gitgate.yaml": file(head), "defs/a.json": file("{}")}, File: "gitgate.yaml",
+		Kinds: func(c *bundle.Config, h bundle.Host) ([]bundle.Kind, error) {
+			if _, err := h.Read("./defs/a.json"); err != nil {
+				t.Error(err)
+			}
+			if _, err := h.Read("../a.json"); err == nil || !strings.Contains(err.Error(), "leads out of the folder") {
+				t.Errorf("a file above the bundle: %v", err)
+			}
+			h.Warn(policies.ErrorAt(policies.Position{File: "p.rego", Line: 3}, errors.New("is odd")))
+			return testKinds(c, h)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(b.Files), "[defs/a.json gitgate.yaml]"; got != want {
+		t.Errorf("files are %s, want %s", got, want)
+	}
+	if got, want := fmt.Sprint(b.Warnings), "[p.rego:3: is odd]"; got != want {
+		t.Errorf("warnings are %s, want %s", got, want)
 	}
 }
 

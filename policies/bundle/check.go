@@ -8,16 +8,22 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gitgate.dev/gitgate/policies"
 )
 
+// Compiled when the first gitgate.yaml is read, so that starting costs nothing.
 var (
-	namePattern    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
-	kindPattern    = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*(\.[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`)
-	libraryPattern = regexp.MustCompile(`^[a-z0-9]+([-/][a-z0-9]+)*$`)
-	scpPattern     = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+:[^:]+$`) // git@host:path, as git-clone(1) takes it
+	namePattern    = lazy(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+	kindPattern    = lazy(`^[A-Z][A-Za-z0-9]*(\.[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`)
+	libraryPattern = lazy(`^[a-z0-9]+([-/][a-z0-9]+)*$`)
+	scpPattern     = lazy(`^([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+:[^:]+$`) // git@host:path, as git-clone(1) takes it
 )
+
+func lazy(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // check says what is wrong with values of the right type.
 func (c *Config) check(d *decoder) {
@@ -134,7 +140,7 @@ func (c *Config) checkPolicies(d *decoder) {
 		case s.Path != "":
 			d.local(p.Append("path"), s.Path)
 		case s.Library != "":
-			if !libraryPattern.MatchString(s.Library) {
+			if !libraryPattern().MatchString(s.Library) {
 				d.fail(p.Append("library"), policies.AtValue, "%q is no name of a policy: expected one such as pod-security/restricted", s.Library)
 			}
 		case !d.written(p, "path") && !d.written(p, "library"):
@@ -164,7 +170,7 @@ func (c *Config) checkSchemas(d *decoder) {
 				d.fail(p, policies.AtValue, "needs the field kind: which objects %s judges", s.JSONSchema)
 			}
 		}
-		if s.Kind != "" && !kindPattern.MatchString(s.Kind) {
+		if s.Kind != "" && !kindPattern().MatchString(s.Kind) {
 			d.fail(p.Append("kind"), policies.AtValue, "%q is no kind: expected one such as ConfigMap or Deployment.apps", s.Kind)
 		}
 		if s.Key != "" && s.Kind != "" && s.Kind != "ConfigMap" && s.Kind != "Secret" {
@@ -202,7 +208,7 @@ func (d *decoder) patterns(p policies.Path, patterns []string, needed bool) {
 }
 
 func (d *decoder) name(p policies.Path, name string) {
-	if name != "" && !namePattern.MatchString(name) {
+	if name != "" && !namePattern().MatchString(name) {
 		d.fail(p, policies.AtValue, "%q is no name: expected lower-case letters, digits and hyphens", shortened(name))
 	}
 }
@@ -248,7 +254,7 @@ func checkURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Scheme == "":
-		if scpPattern.MatchString(s) && !strings.Contains(s, "//") {
+		if scpPattern().MatchString(s) && !strings.Contains(s, "//") {
 			return nil
 		}
 		return fmt.Errorf("%q is no URL of a Git repository: expected https://, ssh://, file:// or user@host:path", shortened(s))

@@ -14,6 +14,12 @@ import (
 func (l *loader) exemptions(all []*policies.Policy, now time.Time) []policies.Exemption {
 	var out []policies.Exemption
 	known := len(l.errs) == 0 // else some policies are missing, and a name could be one of theirs
+	named := slices.Clone(all)
+	for _, k := range l.kinds {
+		for _, name := range k.Also {
+			named = append(named, &policies.Policy{Name: name})
+		}
+	}
 	for i, x := range l.config.Exempt {
 		e := policies.Exemption{
 			Policies:   x.Policies,
@@ -28,7 +34,7 @@ func (l *loader) exemptions(all []*policies.Policy, now time.Time) []policies.Ex
 		}
 		if known {
 			for j, pattern := range x.Policies {
-				if !slices.ContainsFunc(all, func(p *policies.Policy) bool { return concerns(pattern, p) }) {
+				if !slices.ContainsFunc(named, func(p *policies.Policy) bool { return concerns(pattern, p) }) {
 					var names []string
 					for _, p := range all {
 						names = append(names, p.Name)
