@@ -14,6 +14,7 @@ type shape struct {
 	mask uint8  // the versions that have it
 	bit  uint8  // the version it is read for
 	read func() []member
+	deep func() []member // those of read whose value is a map or a list
 }
 
 // member is one field of a struct.
@@ -71,6 +72,9 @@ func readShapes(bit uint8) []*shape {
 		name, mask, _ := strings.Cut(head, "\t")
 		s := &shape{name: name, text: lines, mask: uint8(number(mask)), bit: bit}
 		s.read = sync.OnceValue(s.parse)
+		s.deep = sync.OnceValue(func() []member {
+			return slices.DeleteFunc(slices.Clone(s.read()), func(m member) bool { return !m.form.nests() })
+		})
 		all = append(all, s)
 	}
 	return all
