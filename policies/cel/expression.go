@@ -83,7 +83,7 @@ func (c *compiler) compile(env *celgo.Env, path policies.Path, source string, re
 	checked, issues := env.Compile(source)
 	if issues.Err() != nil {
 		for _, issue := range issues.Errors() {
-			pos := locateInside(c.doc, path, source, issue.Location.Line(), issue.Location.Column())
+			pos := c.doc.LocateInside(path, source, issue.Location.Line(), issue.Location.Column())
 			c.errs = append(c.errs, policies.ErrorAt(pos, fmt.Errorf("%s: %s", path, issue.Message)))
 		}
 		return nil
@@ -117,7 +117,7 @@ func (c *compiler) message(path policies.Path, source string) *expression {
 	visit(e.checked, func(x ast.Expr) {
 		if x.Kind() == ast.IdentKind && strings.HasPrefix(identOf(e.checked, x), admissioncel.AuthorizerVarName) {
 			at := e.checked.NativeRep().SourceInfo().GetStartLocation(x.ID())
-			pos := locateInside(c.doc, path, source, at.Line(), at.Column())
+			pos := c.doc.LocateInside(path, source, at.Line(), at.Column())
 			c.errs = append(c.errs, policies.ErrorAt(pos, fmt.Errorf("%s: undeclared reference to 'authorizer', which message expressions may not use", path)))
 			refused = true
 		}

@@ -1,18 +1,16 @@
-package cel
+package policies
 
 import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"gitgate.dev/gitgate/policies"
 )
 
-// locateInside returns the place of a character of a text that a document holds at path, from its line (1-based) and column
-// (0-based, in characters) in that text. Where the document does not show its lines, or writes the text in a way that cannot be
-// followed (escapes), it is the place where the text begins.
-func locateInside(o *policies.Object, path policies.Path, text string, line, column int) policies.Position {
-	start := o.Locate(path, policies.AtValue)
+// LocateInside returns the place of a character of a text that o holds at path, from its line (1-based) and column (0-based, in
+// characters) in that text: an expression, or a configuration file in a ConfigMap. Where o does not show its lines, or writes the
+// text in a way that cannot be followed (escapes), it is the place where the text begins.
+func (o *Object) LocateInside(path Path, text string, line, column int) Position {
+	start := o.Locate(path, AtValue)
 	source, ok := o.Line(start.Line)
 	if !ok || start.Column < 1 || start.Column > len(source)+1 {
 		return start
@@ -59,7 +57,7 @@ func inkBefore(text string, line, column int) (string, bool) {
 
 // follower reads on in the source of a document.
 type follower struct {
-	doc    *policies.Object
+	doc    *Object
 	line   int
 	text   string
 	at     int // index of the next byte in text
