@@ -105,11 +105,17 @@ func (r *Rules) Admit(set *policies.Set, o, old *policies.Object) *Admission {
 	case d != nil:
 		return d.admitCustom(o, old)
 	}
+	if k := r.formOnly(o.Kind); k != nil {
+		return r.admitFormOnly(k, o)
+	}
 	if a := r.admitUnserved(o); a != nil {
 		return a
 	}
 	if t, ok := transientKinds[o.Kind]; ok {
 		return admitTransient(t, o)
+	}
+	if a := r.admitUnknown(o); a != nil {
+		return a
 	}
 	return &Admission{}
 }
@@ -142,6 +148,9 @@ func (r *Rules) Resource(set *policies.Set, gvk policies.GroupVersionKind) (res 
 	}
 	if d, err := definitionOf(set, gvk.GroupKind()); err == nil && d != nil {
 		return d.resource(gvk.Version), d.namespaced(), true
+	}
+	if k := r.formOnly(gvk); k != nil {
+		return policies.Resource{Group: gvk.Group, Version: gvk.Version, Resource: k.Plural}, k.Namespaced, true
 	}
 	return policies.Resource{}, false, false
 }

@@ -27,7 +27,7 @@ type (
 		rules *Rules
 		old   *policies.Object
 	}
-	storedKey struct{}
+	storedKey struct{ version string }
 )
 
 // PanicError says that the API server's code panicked on an object. Stack is for logs.
@@ -155,6 +155,9 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 			Rule: ruleDeprecated, Path: policies.Path{"apiVersion"}, Message: text, Warning: true,
 		})
 	}
+	if err := r.fit(a, o); err != nil {
+		a.Err = errors.Join(a.Err, err)
+	}
 }
 
 func notServed(b *builtin) policies.Violation {
@@ -165,7 +168,7 @@ func notServed(b *builtin) policies.Violation {
 }
 
 func (r *Rules) storedBuiltin(b *builtin, o *policies.Object) (map[string]any, error) {
-	v, err := o.Derive(storedKey{}, func() (any, error) {
+	v, err := o.Derive(storedKey{r.version}, func() (any, error) {
 		c, err := b.created(o)
 		if err != nil {
 			return nil, err
@@ -173,7 +176,11 @@ func (r *Rules) storedBuiltin(b *builtin, o *policies.Object) (map[string]any, e
 		if !c.made.decodable {
 			return nil, &UnreadableError{Violations: c.made.decode}
 		}
-		return guarded(c.made.stored)
+		stored, err := guarded(c.made.stored)
+		if err != nil {
+			return nil, err
+		}
+		return r.fitStored(stored, o)
 	})
 	if err != nil {
 		return nil, err

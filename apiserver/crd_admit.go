@@ -134,6 +134,13 @@ func (v *customVersion) decoded(o *policies.Object) (*customObject, error) {
 	return made.(*customObject), nil
 }
 
+// readMeta reads metadata as far as it can be read, and says where it cannot.
+func readMeta(written any, meta *metav1.ObjectMeta) *decoder {
+	d := &decoder{path: []step{{key: "metadata"}}}
+	d.value(objectMeta(), written, reflect.ValueOf(meta).Elem())
+	return d
+}
+
 // objectMeta is the plan of the type of metadata.
 var objectMeta = sync.OnceValue(func() *plan { return planOf(reflect.TypeFor[metav1.ObjectMeta]()) })
 
@@ -147,10 +154,7 @@ func (v *customVersion) decode(written map[string]any) (*customObject, error) {
 	}
 	c := &customObject{content: clone(written).(map[string]any)}
 	meta := metav1.ObjectMeta{}
-	d := decoder{path: []step{{key: "metadata"}}}
-	if m, ok := written["metadata"]; ok {
-		d.value(objectMeta(), m, reflect.ValueOf(&meta).Elem())
-	}
+	d := readMeta(written["metadata"], &meta)
 	if unknown := structuralpruning.PruneWithOptions(c.content, f.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}); len(unknown) > 0 {
 		d.path = d.path[:0]
 		d.pruned(f.structural, written, c.content)

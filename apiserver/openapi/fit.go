@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"slices"
+	"strings"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -57,32 +58,24 @@ func (c *checker) duplicatesIn(f *form, value any) {
 
 func (f *form) nests() bool { return f.sort == structure || f.sort == mapping || f.sort == list }
 
-// Newer lists the fields of content that v has and native does not: what the code of native cannot judge. Their values are not
-// looked into.
-func (v *Version) Newer(k *Kind, content map[string]any, native *Version) []policies.Path {
+// Newer lists the fields of content that v has and native does not, and those whose value v allows and native does not: what the
+// code of native cannot judge. What is in a newer field is not looked into.
+func (v *Version) Newer(k *Kind, content map[string]any, native *Version) (fields, values []policies.Path) {
 	if native.Kind(k.GroupVersionKind) == nil {
-		return nil
+		return nil, nil
 	}
 	n := newer{types: v.types(), native: native.types()}
 	n.structure(n.types[k.shape], n.native[k.shape], content)
-	slices.SortFunc(n.found, func(a, b policies.Path) int { return compareText(a.String(), b.String()) })
-	return n.found
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+	for _, found := range [][]policies.Path{n.fields, n.values} {
+		slices.SortFunc(found, func(a, b policies.Path) int { return strings.Compare(a.String(), b.String()) })
 	}
-	return 0
+	return n.fields, n.values
 }
 
 type newer struct {
-	types, native []*shape
-	path          policies.Path
-	found         []policies.Path
+	types, native  []*shape
+	path           policies.Path
+	fields, values []policies.Path
 }
 
 func (n *newer) structure(s, known *shape, content map[string]any) {
@@ -94,8 +87,8 @@ func (n *newer) structure(s, known *shape, content map[string]any) {
 		n.path = append(n.path, name)
 		if old := known.member(name); old != nil {
 			n.value(m.form, old.form, value)
-		} else if len(n.found) < maxFound {
-			n.found = append(n.found, slices.Clone(n.path))
+		} else if len(n.fields) < maxFound {
+			n.fields = append(n.fields, slices.Clone(n.path))
 		}
 		n.path = n.path[:len(n.path)-1]
 	}
@@ -106,6 +99,10 @@ func (n *newer) value(f, old *form, value any) {
 		return
 	}
 	switch value := value.(type) {
+	case string:
+		if slices.Contains(f.enum, value) && old.enum != nil && !slices.Contains(old.enum, value) && len(n.values) < maxFound {
+			n.values = append(n.values, slices.Clone(n.path))
+		}
 	case map[string]any:
 		switch f.sort {
 		case structure:
@@ -194,25 +191,4 @@ func (f *fitter) value(now, old *form, stored, written any) any {
 		return out
 	}
 	return stored
-}
-
-// Allows says whether v lists value among those that the field at p of kind k may have. It is false where v lists none.
-func (v *Version) Allows(k *Kind, p policies.Path, value string) bool {
-	types := v.types()
-	f := &form{sort: structure, shape: k.shape}
-	for _, step := range p {
-		switch name, isName := step.(string); {
-		case f.sort == structure && isName:
-			m := types[f.shape].member(name)
-			if m == nil {
-				return false
-			}
-			f = m.form
-		case f.sort == mapping && isName, f.sort == list && !isName:
-			f = f.item
-		default:
-			return false
-		}
-	}
-	return slices.Contains(f.enum, value)
 }
