@@ -25,6 +25,7 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/scheduling/install"
 	_ "k8s.io/kubernetes/pkg/apis/storage/install"
 	_ "k8s.io/kubernetes/pkg/apis/storagemigration/install"
+	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicy"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicybinding"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingwebhookconfiguration"
@@ -224,6 +225,9 @@ type transientKind struct {
 
 // builtins are the stored kinds by group, version and kind, made at the first question so that starting costs nothing.
 var builtins = sync.OnceValue(func() map[policies.GroupVersionKind]*builtin {
+	// Every installer of clusters starts the API server with --allow-privileged; whether privileged containers may run is for
+	// policies. It is state of Kubernetes' own packages that can be set once.
+	capabilities.Setup(true, 0)
 	all := map[policies.GroupVersionKind]*builtin{}
 	for _, row := range resourceRows() {
 		for i, version := range append(append([]string(nil), row.served...), row.off...) {

@@ -18,7 +18,7 @@ func writtenPath(p policies.Path, m *made) (written policies.Path, whole bool) {
 		if rename.kind != m.kind.gvk.GroupKind() && rename.kind.Kind != "*" {
 			continue
 		}
-		if renamed, ok := rename.apply(p); ok && holds(root, renamed) > holds(root, p) {
+		if renamed, ok := rename.apply(p); ok && (holds(root, renamed) == len(renamed) || holds(root, renamed) > holds(root, p)) {
 			p = renamed
 		}
 	}

@@ -120,6 +120,9 @@ func carry(now, before runtime.Object) {
 		carryService(now, before.(*core.Service))
 	case *batch.Job:
 		was := before.(*batch.Job)
+		if now.Spec.Completions == nil {
+			now.Spec.Completions = was.Spec.Completions // a default that depends on another field, and is not to change
+		}
 		if now.Spec.Selector == nil && was.Spec.Selector != nil {
 			now.Spec.Selector = was.Spec.Selector
 			for _, key := range []string{batch.ControllerUidLabel, batch.LegacyControllerUidLabel, batch.JobNameLabel, batch.LegacyJobNameLabel} {

@@ -26,6 +26,14 @@ func violationOf(e *field.Error, o *policies.Object, m *made) policies.Violation
 	if bad, ok := text(e.BadValue); ok {
 		p, v.At = pinpoint(p, bad, o.Map())
 	}
+	if typed := p.Append("type"); e.Type == field.ErrorTypeNotSupported {
+		// A union that is wrong because of its type.
+		if written, ok := policies.Lookup(o.Map(), typed); ok {
+			if bad, ok := written.(string); ok {
+				p, e.BadValue = typed, bad
+			}
+		}
+	}
 	v.Path = p
 	if name == "" {
 		name = nameOf(p)
