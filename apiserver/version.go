@@ -49,7 +49,7 @@ func (r *Rules) fit(a *Admission, o *policies.Object) error {
 	for _, v := range a.Violations {
 		switch {
 		case v.Rule == ruleUnknownField && slices.ContainsFunc(fields, func(p policies.Path) bool { return slices.Equal(p, v.Path) }):
-		case v.Rule == ruleUnsupported && slices.ContainsFunc(values, func(p policies.Path) bool { return slices.Equal(p, v.Path) || isParent(v.Path, p) }):
+		case (v.Rule == ruleUnsupported || v.Rule == ruleInvalid) && slices.ContainsFunc(values, func(p policies.Path) bool { return slices.Equal(p, v.Path) || isParent(v.Path, p) }):
 		case slices.ContainsFunc(fields, func(p policies.Path) bool { return isParent(v.Path, p) }):
 			v.Warning = true
 			v.Message += fmt.Sprintf(": so says the code of Kubernetes %s, which does not know all fields that are written here", Native)
