@@ -90,6 +90,7 @@ type bundle struct {
 	definitions []*definition
 	bindings    []*binding
 	unreadable  []string // names of policies that do not decode
+	misbound    []string // names of policies that wrong bindings bind
 	params      []*policies.Object
 	compiled    map[string]*policy // by name; nil for one that is wrong
 	out         []*policies.Policy
@@ -153,6 +154,9 @@ func (b *bundle) declare(o *policies.Object) {
 		}
 	}
 	b.errs = append(b.errs, errs...)
+	v, _ := policies.Lookup(o.Map(), policies.Path{"spec", "policyName"})
+	name, _ := v.(string)
+	b.misbound = append(b.misbound, name)
 }
 
 // compile compiles all policies, on all cores. Its error means that time ran out or that there is no such Kubernetes version.
@@ -222,6 +226,8 @@ func (b *bundle) bind() {
 func (b *bundle) unbound(d *definition, bindings *[]*binding) bool {
 	at := policies.Path{"metadata", "name"}
 	switch {
+	case slices.Contains(b.misbound, d.Name):
+		return false
 	case !b.options.ImplicitBinding:
 		b.errs = append(b.errs, errorAt(d.doc, at, policies.AtValue, fmt.Errorf("policy %s has no ValidatingAdmissionPolicyBinding, so that "+
 			"nothing would be judged by it: add one beside it, or set cel.implicitBinding: true in gitgate.yaml", d.Name)))

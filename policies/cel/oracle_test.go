@@ -328,7 +328,7 @@ func randomPolicy(r *rand.Rand) string {
 		case 1:
 			e = "!(" + e + ") && " + pick(oracleExpressions)
 		}
-		fmt.Fprintf(&b, "  - {expression: %q%s}\n", e, pick([]string{"", ", message: no", ", reason: Forbidden", ", message: m, messageExpression: \"'name ' + object.metadata.name\"",
+		fmt.Fprintf(&b, "  - {expression: %q%s}\n", e, pick([]string{"", ", message: denied", ", reason: Forbidden", ", message: m, messageExpression: \"'name ' + object.metadata.name\"",
 			", messageExpression: \"object.nothing\" ", ", messageExpression: \"string(variables.count) + (variables.broken ? 'a' : 'b')\""}))
 	}
 	if r.IntN(3) == 0 {
