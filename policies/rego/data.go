@@ -63,7 +63,7 @@ func dataRoots(configured []string, sources []policies.Document) func(file strin
 // mergeData makes one document of all data files. Maps are merged; whatever else two files give one name is a conflict.
 func mergeData(docs []policies.Document, rootOf func(file string) string) (*document, error) {
 	d := &document{root: map[string]any{}}
-	whose := map[string]place{} // data path -> who set it
+	whose := map[string]field{} // data path -> who set it
 	var errs []error
 	docs = slices.Clone(docs)
 	slices.SortStableFunc(docs, func(a, b policies.Document) int { return strings.Compare(a.File, b.File) })
@@ -104,20 +104,20 @@ func below(root, dir string) []string {
 	return strings.Split(strings.Trim(dir, "/"), "/")
 }
 
-// place is a field of a data file.
-type place struct {
+// field is a field of a data file.
+type field struct {
 	doc  policies.Document
 	path policies.Path
 }
 
-func (p place) position() policies.Position {
+func (p field) position() policies.Position {
 	if p.doc.Object != nil {
 		return p.doc.Object.Locate(p.path, policies.AtKey)
 	}
 	return policies.Position{File: p.doc.File, Line: 1}
 }
 
-func merge(into, from map[string]any, doc policies.Document, at policies.Path, whose map[string]place) []error {
+func merge(into, from map[string]any, doc policies.Document, at policies.Path, whose map[string]field) []error {
 	keys := make([]string, 0, len(from))
 	for key := range from {
 		keys = append(keys, key)
@@ -135,15 +135,15 @@ func merge(into, from map[string]any, doc policies.Document, at policies.Path, w
 			errs = append(errs, merge(theirs, mine, doc, here, whose)...)
 		case taken:
 			other := whose[name].position()
-			errs = append(errs, policies.ErrorAt(place{doc, here}.position(),
+			errs = append(errs, policies.ErrorAt(field{doc, here}.position(),
 				fmt.Errorf("data.%s is given twice, also at %s:%d", name, other.File, other.Line)))
 		case isMap:
-			whose[name] = place{doc, here}
+			whose[name] = field{doc, here}
 			fresh := map[string]any{}
 			into[key] = fresh
 			errs = append(errs, merge(fresh, mine, doc, here, whose)...)
 		default:
-			whose[name] = place{doc, here}
+			whose[name] = field{doc, here}
 			into[key] = from[key]
 		}
 	}

@@ -90,7 +90,11 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 		if err != nil {
 			return answer{err: s.failure(p, err)}
 		}
-		finding, err := read(p, q.units, bindings, c.Subject().Origin.File)
+		object, err := named(c.Subject())
+		if err != nil {
+			return answer{err: err}
+		}
+		finding, err := read(p, q.units, bindings, object.Value, c.Subject().Origin.File)
 		return answer{finding, err}
 	}
 	a := once(c.Operation)

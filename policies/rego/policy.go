@@ -51,6 +51,12 @@ func (s *suite) policies(notes *annotations) ([]*policies.Policy, error) {
 	if err := errors.Join(append(errs, notes.errs...)...); err != nil {
 		return nil, err
 	}
+	// Last, because it changes the rules that were looked at until now.
+	for _, p := range s.packages {
+		for _, u := range p.units {
+			placing{s.compiler, p.isReview()}.unit(u)
+		}
+	}
 	return out, nil
 }
 

@@ -23,6 +23,8 @@ const (
 type reader struct {
 	pkg      *pkg
 	file     string // of the object
+	object   ast.Value
+	answer   []*ast.Term // what the rule answered for its place
 	excepted map[string]bool
 	finding  policies.Finding
 	seen     map[string]bool
@@ -32,8 +34,8 @@ type reader struct {
 }
 
 // read makes a finding of the bindings of a query of p's units.
-func read(p *pkg, units []*unit, bindings topdown.QueryResult, file string) (policies.Finding, error) {
-	r := reader{pkg: p, file: file}
+func read(p *pkg, units []*unit, bindings topdown.QueryResult, object ast.Value, file string) (policies.Finding, error) {
+	r := reader{pkg: p, object: object, file: file}
 	for i, u := range units {
 		t := bindings[unitVar(i)]
 		if t == nil {
@@ -50,11 +52,19 @@ func read(p *pkg, units []*unit, bindings topdown.QueryResult, file string) (pol
 			r.exceptions(bindings[exceptionsVar])
 		}
 		set.Foreach(func(t *ast.Term) {
+			r.answer = nil
 			if u.value {
 				r.complete(u, t)
-			} else {
-				r.element(u, t)
+				return
 			}
+			if u.place != nil && len(u.place.captured) > 0 {
+				pair := t.Value.(*ast.Array)
+				t = pair.Elem(0)
+				for i := 1; i < pair.Len(); i++ {
+					r.answer = append(r.answer, pair.Elem(i))
+				}
+			}
+			r.element(u, t)
 		})
 	}
 	if r.err != nil {
@@ -90,7 +100,7 @@ func (r *reader) complete(u *unit, t *ast.Term) {
 	switch v := t.Value.(type) {
 	case ast.Boolean:
 		if v {
-			r.add(u, t, policies.Violation{Message: u.holds()})
+			r.add(u, t, policies.Violation{})
 		}
 	case ast.Null:
 	case *ast.Array:
@@ -110,19 +120,12 @@ func (r *reader) complete(u *unit, t *ast.Term) {
 func (r *reader) element(u *unit, t *ast.Term) {
 	switch v := t.Value.(type) {
 	case ast.String:
-		message := string(v)
-		if message == "" {
-			message = u.holds()
-		}
-		r.add(u, t, policies.Violation{Message: message})
+		r.add(u, t, policies.Violation{Message: string(v)})
 	case ast.Object:
 		violation, evidence, err := result(v)
 		if err != nil {
 			r.fail(u, err)
 			return
-		}
-		if violation.Message == "" {
-			violation.Message = u.holds()
 		}
 		if r.add(u, t, violation) {
 			r.evidence(evidence)
@@ -159,11 +162,16 @@ func (r *reader) add(u *unit, t *ast.Term, v policies.Violation) bool {
 		r.left++
 		return false
 	}
+	if v.Message = trimMessage(v.Message); v.Message == "" {
+		v.Message = trimMessage(u.holds())
+	}
 	u.describe(&v)
+	if v.Path == nil && u.place != nil {
+		v.Path = u.place.path(r.answer, r.object)
+	}
 	if v.Pos.Line > 0 && v.Pos.File == "" {
 		v.Pos.File = r.file
 	}
-	v.Message = trimMessage(v.Message)
 	r.finding.Violations = append(r.finding.Violations, v)
 	return true
 }

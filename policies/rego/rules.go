@@ -40,6 +40,8 @@ type unit struct {
 	asked ast.Ref     // the rule as its author named it
 	rule  *ast.Rule   // the definition, or the first of them
 	all   []*ast.Rule // every definition that the unit asks
+	own   bool        // ref is a definition that was given a name of its own
+	place *place      // where its violations stand; nil when that is not known
 	value bool        // the set's one member is the value of a complete rule
 	meta  metadata
 	at    policies.Position   // of the definition
@@ -146,7 +148,7 @@ func (sp *splitter) rename(m *ast.Module, rule *ast.Rule, name string) *unit {
 	ref := m.Package.Path.Append(ast.StringTerm(string(own)))
 	x := ast.VarTerm("x")
 	m.Rules = append(m.Rules, setRule(m, rule.Location, ast.Var(name), x, ast.NewExpr(ast.NewTerm(ref.Append(x)))))
-	return &unit{name: name, ref: ref, asked: m.Package.Path.Append(ast.StringTerm(name)), rule: rule, all: []*ast.Rule{rule}}
+	return &unit{name: name, ref: ref, asked: m.Package.Path.Append(ast.StringTerm(name)), own: true, rule: rule, all: []*ast.Rule{rule}}
 }
 
 // gather makes one unit of all definitions of a rule.
