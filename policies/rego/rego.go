@@ -48,7 +48,9 @@ func Claims(d policies.Document) bool {
 	return false
 }
 
-func isSource(d policies.Document) bool { return d.Object == nil && strings.EqualFold(path.Ext(d.File), ".rego") }
+func isSource(d policies.Document) bool {
+	return d.Object == nil && strings.EqualFold(path.Ext(d.File), ".rego")
+}
 
 func isTest(d policies.Document) bool { return strings.HasSuffix(d.File, "_test.rego") }
 
