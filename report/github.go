@@ -122,12 +122,14 @@ func (s *githubSink) Close(sum Summary) error {
 	return s.out.flush()
 }
 
-// data escapes what follows the second :: of a workflow command (actions/toolkit, packages/core/src/command.ts, escapeData).
-func data(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
-}
+// The escapes of workflow commands (actions/toolkit, packages/core/src/command.ts: escapeData, escapeProperty).
+var (
+	dataEscapes     = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	propertyEscapes = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+)
 
-// property escapes the value of a property of a workflow command (escapeProperty, same file).
-func property(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C").Replace(s)
-}
+// data escapes what follows the second :: of a workflow command.
+func data(s string) string { return dataEscapes.Replace(s) }
+
+// property escapes the value of a property of a workflow command.
+func property(s string) string { return propertyEscapes.Replace(s) }
