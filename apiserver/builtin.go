@@ -50,9 +50,6 @@ func makeBuiltin(gvk policies.GroupVersionKind, plural string, s strategy, schem
 		scheme:   scheme,
 		internal: schema.GroupVersion{Group: gvk.Group, Version: runtime.APIVersionInternal},
 	}
-	if gvk.Group == "events.k8s.io" {
-		b.internal = schema.GroupVersion{Version: runtime.APIVersionInternal} // one type, in the core group
-	}
 	b.typ = scheme.KnownTypes(schema.GroupVersion{Group: gvk.Group, Version: gvk.Version})[gvk.Kind]
 	b.life = lifetimeOf(reflect.New(b.typ).Interface(), gvk)
 	ctx := genericapirequest.WithRequestInfo(context.Background(), &genericapirequest.RequestInfo{

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -129,8 +130,16 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 	a.Violations = append(a.Violations, m.decode...)
 	seen := map[string]bool{}
 	for _, e := range errs {
+		if e.BadValue == "" && e.Type == field.ErrorTypeInvalid && slices.ContainsFunc(errs, func(other *field.Error) bool {
+			return other.Type == field.ErrorTypeRequired && other.Field == e.Field
+		}) {
+			continue // that it is missing says it
+		}
 		if e.Type == field.ErrorTypeRequired && slices.Contains(m.meant, e.Field) {
 			continue // it is written, with a slip in its name
+		}
+		if len(errs) > 1 && strings.HasPrefix(e.Field, "status.") && o.Map()["status"] == nil {
+			continue // what the strategy made of a field that another error is about
 		}
 		if e.Type == field.ErrorTypeInternal {
 			a.Err = errors.Join(a.Err, fmt.Errorf("%s: %w", o, e))
@@ -146,6 +155,12 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 		for _, text := range warnings {
 			a.Warnings = append(a.Warnings, warningOf(text, m))
 		}
+	}
+	if o.Namespace != "" && !m.kind.strategy.NamespaceScoped() {
+		a.Warnings = append(a.Warnings, policies.Violation{
+			Rule: ruleWarning, Path: policies.Path{"metadata", "namespace"}, Warning: true, Fix: "remove the namespace",
+			Message: fmt.Sprintf("metadata.namespace is ignored: %s is cluster-scoped", o.Kind.Kind),
+		})
 	}
 	if !m.kind.served {
 		a.Warnings = append(a.Warnings, notServed(m.kind))

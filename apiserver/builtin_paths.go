@@ -82,6 +82,7 @@ func (r *rename) apply(p policies.Path) (policies.Path, bool) {
 var renames = func() []rename {
 	crd := policies.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
 	hpa := policies.GroupKind{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}
+	driver := policies.GroupKind{Group: "storage.k8s.io", Kind: "CSIDriver"}
 	node := policies.GroupKind{Kind: "Node"}
 	claim := policies.GroupKind{Kind: "PersistentVolumeClaim"}
 	event := policies.GroupKind{Group: "events.k8s.io", Kind: "Event"}
@@ -97,6 +98,7 @@ var renames = func() []rename {
 		{any, policies.Path{"securityContext", "shareProcessNamespace"}, policies.Path{"shareProcessNamespace"}},
 		{any, policies.Path{"exactly"}, policies.Path{}}, // resource.k8s.io/v1beta1 has the request's fields inline
 		{node, policies.Path{"metadata", "taints"}, policies.Path{"spec", "taints"}},
+		{driver, policies.Path{"spec", "attachedRequired"}, policies.Path{"spec", "attachRequired"}},
 		{claim, policies.Path{"resources", "storage"}, policies.Path{"resources", "requests", "storage"}},
 		{crd, policies.Path{"spec", "validation"}, policies.Path{"spec", "versions", 0, "schema"}},
 		{crd, policies.Path{"spec", "subresources"}, policies.Path{"spec", "versions", 0, "subresources"}},

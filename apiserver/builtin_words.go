@@ -82,6 +82,9 @@ func ruleOf(e *field.Error) string {
 	if isImmutable(e) {
 		return ruleImmutable
 	}
+	if e.Detail == "must be unique" {
+		return ruleDuplicate
+	}
 	switch e.Type {
 	case field.ErrorTypeRequired:
 		return ruleRequired

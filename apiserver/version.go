@@ -82,6 +82,9 @@ func (a *Admission) addNew(more []policies.Violation) {
 	if len(more) > 0 {
 		for _, v := range a.Violations {
 			said[v.Path.String()] = true
+			if n := len(v.Path); v.Rule == ruleDuplicate && n > 0 {
+				said[v.Path[:n-1].String()] = true // an item whose key is one that another has
+			}
 		}
 	}
 	for _, v := range more {
