@@ -190,13 +190,24 @@ func (s *Summary) told() []string {
 		}
 	}
 	c := s.Counts
-	if c.Violations > c.Denied {
-		out = append(out, fmt.Sprintf("%d denied (%s)", c.Denied, count(c.Violations, "violation")))
-	} else {
-		add(c.Denied, "denied")
+	weighed := func(objects int, what string, findings int, thing string) {
+		switch {
+		case objects > 0 && findings > objects:
+			out = append(out, fmt.Sprintf("%d %s (%s)", objects, what, count(findings, thing)))
+		case objects > 0:
+			add(objects, what)
+		case findings > 0:
+			out = append(out, count(findings, thing))
+		}
 	}
-	add(c.Unsure, "could not be judged")
-	add(c.Warned, "warned")
+	weighed(c.Denied, "denied", c.Violations, "violation")
+	switch {
+	case c.Unsure > 0:
+		add(c.Unsure, "could not be judged")
+	case c.Failures > 0:
+		out = append(out, count(c.Failures, "policy")+" could not judge")
+	}
+	weighed(c.Warned, "warned", c.Warnings, "warning")
 	if c.Audited > 0 {
 		out = append(out, count(c.Audited, "audit finding"))
 	}
@@ -205,7 +216,7 @@ func (s *Summary) told() []string {
 	}
 	if c.Denied == 0 && c.Unsure == 0 && c.Warned == 0 {
 		none := "none denied"
-		if c.Passed > 0 && s.Stopped == "" && len(s.Deferred) == 0 && c.Failures == 0 {
+		if c.Passed > 0 && s.Stopped == "" && len(s.Deferred) == 0 && c.Failures == 0 && c.Audited == 0 {
 			none = "all passed"
 		}
 		out = append([]string{none}, out...)
