@@ -33,8 +33,10 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, m missing
 			Claims: cel.Claims,
 			Beside: cel.Beside,
 			Compile: cel.Compiler(cel.Options{
-				Kubernetes: rules.Version(),
-				API:        rules,
+				Kubernetes:      rules.Version(),
+				API:             rules,
+				Convert:         rules.Convert,
+				ImplicitBinding: c.CEL.ImplicitBinding,
 			}),
 		},
 	}, nil

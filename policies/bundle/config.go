@@ -31,6 +31,7 @@ type Config struct {
 	Trace       *Trace         `json:"trace"`
 	Exempt      []Exempt       `json:"exempt"`
 	Rego        Rego           `json:"rego"`
+	CEL         CEL            `json:"cel"`
 	Limits      Limits         `json:"limits"`
 
 	File   string           `json:"-"` // as Options.File names it; "" when there is none
@@ -143,6 +144,11 @@ type Exempt struct {
 type Rego struct {
 	AllowBuiltins []string `json:"allowBuiltins"` // builtins that reach outside (http.send), refused unless named here
 	Namespaces    []string `json:"namespaces"`    // packages whose rules are asked; empty for all
+}
+
+// CEL is how ValidatingAdmissionPolicies are read.
+type CEL struct {
+	ImplicitBinding bool `json:"implicitBinding"` // a policy that no binding binds holds everywhere, and denies; without it, it is an error
 }
 
 // Limits bounds what one input may cost. Zero means the default.

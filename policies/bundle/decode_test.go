@@ -44,6 +44,7 @@ trace: {action: deny}
 exempt:
   - {policies: [pod-security/restricted], namespaces: [kube-system], kinds: [DaemonSet], names: [node-*], reason: "node agents", until: 2027-06-30}
 rego: {allowBuiltins: [http.send], namespaces: [main]}
+cel: {implicitBinding: true}
 limits: {documentSize: 1048576, depth: 100}
 `
 

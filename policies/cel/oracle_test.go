@@ -382,7 +382,7 @@ func compareWithOracle(t *testing.T, r *rand.Rand) {
 
 func TestAnswersAreThoseOfTheAPIServersOwnValidator(t *testing.T) {
 	t.Parallel()
-	rounds := 400
+	rounds := 150
 	if testing.Short() {
 		rounds = 40
 	}

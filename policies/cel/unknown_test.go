@@ -32,7 +32,7 @@ func atPoorDoor(c *policies.Change, lacks policies.Facts) *policies.Change {
 // TestWhatIsSaidWithLessKnowledgeHoldsWithMore: a door that knows less may only say less, never another thing.
 func TestWhatIsSaidWithLessKnowledgeHoldsWithMore(t *testing.T) {
 	t.Parallel()
-	rounds := 600
+	rounds := 250
 	if testing.Short() {
 		rounds = 60
 	}
