@@ -100,6 +100,13 @@ func (d *decoder) value(p policies.Path, v any, into reflect.Value) {
 		if s, ok := d.text(p, v); ok {
 			into.SetString(s)
 		}
+	case into.Kind() == reflect.Bool:
+		b, ok := v.(bool)
+		if !ok {
+			d.fail(p, policies.AtValue, "expected true or false, got %s", nameOf(v))
+			return
+		}
+		into.SetBool(b)
 	case into.Kind() == reflect.Int:
 		n, ok := v.(int64)
 		if !ok {

@@ -163,6 +163,7 @@ var refused = []struct {
 	{"a day that does not exist", head + "exempt: [{policies: [a], reason: r, until: 2027-02-30}]\n", false, []string{`exempt[0].until: "2027-02-30" is no date: expected YYYY-MM-DD`}},
 	{"a pattern that is none", head + "exempt: [{policies: [\"[a\"], reason: r}]\n", false, []string{`exempt[0].policies[0]: "[a" is no pattern`}},
 	{"a limit that is text", head + "limits: {depth: many}\n", true, []string{`limits.depth: expected a whole number, got text "many"`}},
+	{"a switch that is text", head + "cel: {implicitBinding: \"yes\"}\n", true, []string{`cel.implicitBinding: expected true or false, got text "yes"`}},
 	{"a limit of nothing", head + "limits: {depth: 0}\n", true, []string{"limits.depth: expected a number of at least 16, got 0"}},
 	{"everything wrong at once", head + "polices: []\nkubernetes: \"9\"\ntrace: {action: x}\n", true, []string{"gitgate.yaml:3:1: ", "gitgate.yaml:4:13: ", "gitgate.yaml:5:17: "}},
 }
