@@ -300,7 +300,7 @@ func (p *place) path(answer []*ast.Term, object ast.Value) policies.Path {
 		if len(answer) == 0 {
 			return nil
 		}
-		found, ok := pathTo(object, answer[0].Value, nil)
+		found, ok := pathTo(object, answer[0].Value, 0)
 		if !ok {
 			return nil
 		}
@@ -329,36 +329,42 @@ func (p *place) path(answer []*ast.Term, object ast.Value) policies.Path {
 	return out
 }
 
-// pathTo finds a map or a list in another.
-func pathTo(in, wanted ast.Value, at policies.Path) (policies.Path, bool) {
-	if len(at) > maxSteps {
+// pathTo finds a map or a list in another. The path is made on the way back, so that looking costs nothing.
+func pathTo(in, wanted ast.Value, depth int) (policies.Path, bool) {
+	if depth > maxSteps {
 		return nil, false
 	}
+	var step any
+	var below policies.Path
+	found := false
 	switch v := in.(type) {
 	case ast.Object:
 		if o, ok := wanted.(ast.Object); ok && o.Hash() == v.Hash() && v.Compare(o) == 0 {
-			return slices.Clone(at), true
+			return make(policies.Path, depth), true
 		}
-		var found policies.Path
-		ok := v.Until(func(k, t *ast.Term) bool {
-			key, isText := k.Value.(ast.String)
-			if !isText {
+		found = v.Until(func(k, t *ast.Term) bool {
+			key, ok := k.Value.(ast.String)
+			if !ok || ast.IsScalar(t.Value) {
 				return false
 			}
-			var here bool
-			found, here = pathTo(t.Value, wanted, append(at, string(key)))
-			return here
+			if below, ok = pathTo(t.Value, wanted, depth+1); ok {
+				step = string(key)
+			}
+			return ok
 		})
-		return found, ok
 	case *ast.Array:
 		if a, ok := wanted.(*ast.Array); ok && a.Hash() == v.Hash() && v.Compare(a) == 0 {
-			return slices.Clone(at), true
+			return make(policies.Path, depth), true
 		}
 		for i := range v.Len() {
-			if found, ok := pathTo(v.Elem(i).Value, wanted, append(at, i)); ok {
-				return found, true
+			if below, found = pathTo(v.Elem(i).Value, wanted, depth+1); found {
+				step = i
+				break
 			}
 		}
 	}
-	return nil, false
+	if found {
+		below[depth] = step
+	}
+	return below, found
 }

@@ -27,11 +27,14 @@ type reader struct {
 	answer   []*ast.Term // what the rule answered for its place
 	excepted map[string]bool
 	finding  policies.Finding
-	seen     map[string]bool
+	seen     map[found]bool
 	left     int // violations beyond maxViolations
 	dropped  map[string]int
 	err      error
 }
+
+// found is a result of a rule: a text, or the Rego text of another value.
+type found struct{ rule, text, value string }
 
 // read makes a finding of the bindings of a query of p's units.
 func read(p *pkg, units []*unit, bindings topdown.QueryResult, object ast.Value, file string) (policies.Finding, error) {
@@ -150,12 +153,17 @@ func (r *reader) add(u *unit, t *ast.Term, v policies.Violation) bool {
 		r.dropped[u.name]++
 		return false
 	}
-	key := u.name + "\x00" + t.String()
+	key := found{rule: u.name}
+	if s, ok := t.Value.(ast.String); ok {
+		key.text = string(s)
+	} else {
+		key.value = t.String()
+	}
 	if r.seen[key] {
 		return false
 	}
 	if r.seen == nil {
-		r.seen = map[string]bool{}
+		r.seen = map[found]bool{}
 	}
 	r.seen[key] = true
 	if len(r.finding.Violations) >= maxViolations {
