@@ -125,6 +125,9 @@ func (e *Engine) plan(c *Change) *plan {
 		switch {
 		case p.Match.matches(t):
 			out.ask = append(out.ask, p)
+			if makesPods && writes && p.Match.PodsToo && p.Match.matches(pod) {
+				out.pods = append(out.pods, p)
+			}
 		case makesPods && writes && !p.Match.NoPods && p.Match.namesPods() && p.Match.matches(pod):
 			out.pods = append(out.pods, p)
 		case t.operation == Create && p.Match.matches(updated):

@@ -263,3 +263,21 @@ func TestManyInventedKindsDoNotGrowTheEngineWithoutBound(t *testing.T) {
 		t.Errorf("%d plans kept", n)
 	}
 }
+
+func TestAPolicyThatIsForPodsInPartIsAskedOfTheWorkloadAndOfItsPod(t *testing.T) {
+	var asked []string
+	p := &policies.Policy{Name: "p", Match: policies.Match{PodsToo: true}, Judge: func(_ context.Context, c *policies.Change) (policies.Finding, error) {
+		of := ""
+		if c.Workload != nil {
+			of = " of " + c.Workload.Kind.Kind
+		}
+		asked = append(asked, c.Object.Kind.Kind+of)
+		return policies.Finding{}, nil
+	}}
+	e := engine(t, p)
+	e.Decide(t.Context(), creation(object("Deployment", "apps", deployment), "deployments"))
+	e.Decide(t.Context(), creation(object("Service", "", nil), "services"))
+	if got, want := strings.Join(asked, ", "), "Deployment, Pod of Deployment, Service"; got != want {
+		t.Errorf("asked of %s, want %s", got, want)
+	}
+}

@@ -13,6 +13,7 @@ type Match struct {
 	Resources  []ResourceRule
 	Operations []Operation // empty: CREATE and UPDATE
 	NoPods     bool        // never ask it of the Pod that a workload would make, because its kind does so by itself
+	PodsToo    bool        // part of it is written for Pods: ask it of a workload's Pod even when it matches the workload; see Change.Workload
 }
 
 // KindRule matches requests by the kind of their object. "" matches every version or only the main resource; "*" everything.

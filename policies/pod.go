@@ -56,6 +56,7 @@ func podOf(c *Change) (*Change, Path) {
 		Resource:   Resource{Version: "v1", Resource: "pods"},
 		Namespaced: true,
 		Object:     pod,
+		Workload:   c.Object,
 		Actor:      c.Actor,
 		Namespace:  c.Namespace,
 		Holder:     c.Holder,

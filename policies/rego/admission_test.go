@@ -118,6 +118,33 @@ func TestAWorkloadsPodIsJudgedByPoliciesForPods(t *testing.T) {
 	}
 }
 
+func TestRulesForPodsAreAskedOfTheWorkloadsPodBesideRulesForOthers(t *testing.T) {
+	ps := compile(t, rego.Options{}, files{"policy.rego": `package main
+		deny contains {"msg": sprintf("tag of %s", [c.name]), "path": ["spec", "containers", i, "image"]} if {
+			input.kind == "Pod"
+			some i, c in input.spec.containers
+			endswith(c.image, ":latest")
+		}
+		deny contains "replicas" if { input.kind == "Deployment"; input.spec.replicas == 1 }
+		warn contains sprintf("any %s", [input.kind]) if true
+		warn contains sprintf("workload %s", [input.kind]) if input.kind in {"Pod", "Deployment"}`})
+	d := decide(t, ps, creation(object(t, web)))
+	same(t, told(d), []string{"main/deny ! replicas", "main/warn ? any Deployment", "main/warn ? workload Deployment", "main/deny ! tag of a"})
+	if got, want := d.Results[1].Finding.Violations[0].Path.String(), "spec.template.spec.containers[0].image"; got != want {
+		t.Errorf("path %s, want %s", got, want)
+	}
+	d = decide(t, ps, creation(object(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"x:latest"}]}}`)))
+	same(t, told(d), []string{"main/deny ! tag of c", "main/warn ? any Pod", "main/warn ? workload Pod"})
+}
+
+func TestAWorkloadsPodIsNotAskedTwiceAboutOneRule(t *testing.T) {
+	ps := compile(t, rego.Options{}, files{"policy.rego": `package main
+		spec := input.spec if input.kind == "Pod"
+		spec := input.spec.template.spec if input.kind == "Deployment"
+		deny contains "latest" if endswith(spec.containers[_].image, ":latest")`})
+	same(t, told(decide(t, ps, creation(object(t, web)))), []string{"main/deny ! latest"})
+}
+
 func TestTheOtherObjectsOfTheChangeSet(t *testing.T) {
 	ingress := func(name, host string) *policies.Object {
 		return object(t, `{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"`+name+`","namespace":"shop"},"spec":{"rules":[{"host":"`+host+`"}]}}`)

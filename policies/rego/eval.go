@@ -28,7 +28,7 @@ type suite struct {
 	strict   bool
 	timeout  time.Duration
 
-	plans     sync.Map // policies.GroupVersionKind -> []query
+	plans     sync.Map // asked -> []query
 	planCount atomic.Int64
 }
 
@@ -67,9 +67,14 @@ func (s *suite) judge(ctx context.Context, c *policies.Change, index int) (polic
 // error of one, or its time, is its own.
 func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
 	out := make(answers, len(s.packages))
+	if c.Workload != nil {
+		for i := range out {
+			out[i].finding.Skipped = "what it says of Pods it says of " + c.Workload.Kind.Kind + "s too"
+		}
+	}
 	in := &inputs{change: c}
 	txn := &view{root: s.data.value.Value.(ast.Object), extra: s.extra(c)}
-	for _, q := range s.plan(c.Subject().Kind) {
+	for _, q := range s.plan(c) {
 		out[q.index] = s.ask(ctx, c, q, in, txn)
 	}
 	return out
@@ -108,16 +113,24 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 	return a
 }
 
-// plan is what is asked about objects of one kind.
-func (s *suite) plan(kind policies.GroupVersionKind) []query {
-	if known, ok := s.plans.Load(kind); ok {
+// asked is what a plan depends on: the kind of the object and, for the Pod that a workload would make, the workload's.
+type asked struct{ kind, workload policies.GroupVersionKind }
+
+// plan is what is asked about such objects. A workload's Pod is asked about by the units that are written for Pods and not for
+// the workload itself.
+func (s *suite) plan(c *policies.Change) []query {
+	of := asked{kind: c.Subject().Kind}
+	if c.Workload != nil {
+		of.workload = c.Workload.Kind
+	}
+	if known, ok := s.plans.Load(of); ok {
 		return known.([]query)
 	}
 	var out []query
 	for i, p := range s.packages {
 		q := query{index: i}
 		for _, u := range p.units {
-			if u.fits(kind) {
+			if c.Workload == nil && u.fits(of.kind) || c.Workload != nil && u.kinds != nil && u.fits(of.kind) && !u.fits(of.workload) {
 				q.units = append(q.units, u)
 			}
 		}
@@ -135,7 +148,7 @@ func (s *suite) plan(kind policies.GroupVersionKind) []query {
 		out = append(out, q)
 	}
 	if s.planCount.Load() < maxPlans {
-		if _, loaded := s.plans.LoadOrStore(kind, out); !loaded {
+		if _, loaded := s.plans.LoadOrStore(of, out); !loaded {
 			s.planCount.Add(1)
 		}
 	}

@@ -154,6 +154,9 @@ func match(own metadata, p *pkg) policies.Match {
 			}
 		}
 	}
+	m.PodsToo = slices.ContainsFunc(p.units, func(u *unit) bool {
+		return slices.ContainsFunc(u.kinds, func(k policies.KindRule) bool { return k.Kind == "Pod" && (k.Group == "*" || k.Group == "") })
+	})
 	for _, u := range p.units {
 		for _, op := range u.meta.operations {
 			if !slices.Contains(m.Operations, op) {
