@@ -3,7 +3,9 @@ package bundle_test
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -319,4 +321,35 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTheDocumentSaysEveryField(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(of reflect.Type)
+	walk = func(of reflect.Type) {
+		switch {
+		case of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice:
+			walk(of.Elem())
+		case of.Kind() == reflect.Struct && of != reflect.TypeFor[time.Time]():
+			for i := range of.NumField() {
+				name := of.Field(i).Tag.Get("json")
+				if name == "" || name == "-" {
+					continue
+				}
+				if !regexp.MustCompile("`([A-Za-z.\\[\\]]+\\.)?" + name + `[\[.` + "`]").Match(text) {
+					t.Errorf("docs/configuration.md does not name %s", name)
+				}
+				walk(of.Field(i).Type)
+			}
+		}
+	}
+	walk(reflect.TypeFor[bundle.Config]())
+	for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllSubmatch(text, -1) {
+		if _, err := bundle.Decode("docs/configuration.md", block[1]); err != nil {
+			t.Error(err)
+		}
+	}
 }
