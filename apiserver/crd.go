@@ -116,7 +116,13 @@ func newDefinition(o *policies.Object) (*definition, error) {
 	d := &definition{object: o, crd: crd, versions: map[string]*customVersion{}}
 	for i := range crd.Spec.Versions {
 		v := &customVersion{definition: d, spec: &crd.Spec.Versions[i]}
-		v.form = sync.OnceValues(func() (*customForm, error) { return guarded(v.makeForm) })
+		v.form = sync.OnceValues(func() (*customForm, error) {
+			f, err := guarded(v.makeForm)
+			if err != nil {
+				err = fmt.Errorf("%s, which defines it, cannot be used: version %s %w", o, v.spec.Name, err)
+			}
+			return f, err
+		})
 		v.strategy = sync.OnceValues(func() (strategy, error) { return guarded(v.makeStrategy) })
 		d.versions[v.spec.Name] = v
 	}
@@ -133,22 +139,22 @@ func (d *definition) resource(version string) policies.Resource {
 // makeForm reads the schema of a version as the API server does when it begins to serve it (customresource_handler.go).
 func (v *customVersion) makeForm() (*customForm, error) {
 	if v.spec.Schema == nil || v.spec.Schema.OpenAPIV3Schema == nil {
-		return nil, fmt.Errorf("version %s has no schema", v.spec.Name)
+		return nil, errors.New("has no schema")
 	}
 	f := &customForm{props: &apiextensions.JSONSchemaProps{}, hasStatus: v.spec.Subresources != nil && v.spec.Subresources.Status != nil}
 	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v.spec.Schema.OpenAPIV3Schema, f.props, nil); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("has a schema that cannot be read: %w", err)
 	}
 	made, err := structuralschema.NewStructural(f.props)
 	if err != nil {
-		return nil, fmt.Errorf("version %s: %w", v.spec.Name, err)
+		return nil, fmt.Errorf("has no structural schema: %w", err)
 	}
 	if errs := structuralschema.ValidateStructural(field.NewPath("openAPIV3Schema"), made); len(errs) > 0 {
-		return nil, fmt.Errorf("version %s has no structural schema: %w", v.spec.Name, errs.ToAggregate())
+		return nil, fmt.Errorf("has no structural schema: %w", errs.ToAggregate())
 	}
 	f.structural = made.DeepCopy()
 	if err := structuraldefaulting.PruneDefaults(f.structural); err != nil {
-		return nil, fmt.Errorf("version %s: %w", v.spec.Name, err)
+		return nil, fmt.Errorf("has defaults that do not fit: %w", err)
 	}
 	f.countRules(f.structural)
 	return f, nil
@@ -172,7 +178,7 @@ func (v *customVersion) makeStrategy() (strategy, error) {
 		return nil, err
 	}
 	if f.rules > maxCustomRules {
-		return nil, fmt.Errorf("version %s has %d validation rules, more than gitgate compiles: expected at most %d", v.spec.Name, f.rules, maxCustomRules)
+		return nil, fmt.Errorf("%s has %d validation rules in version %s, more than gitgate compiles: expected at most %d", v.definition.object, f.rules, v.spec.Name, maxCustomRules)
 	}
 	validator, _, err := apiextensionsvalidation.NewSchemaValidator(f.props)
 	if err != nil {

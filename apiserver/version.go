@@ -32,16 +32,15 @@ func (r *Rules) forms() (chosen, native *openapi.Version, err error) {
 
 // fit makes a, the native code's answer on o, the answer of r's version.
 func (r *Rules) fit(a *Admission, o *policies.Object) error {
+	if r.version == Native {
+		return nil
+	}
 	chosen, native, err := r.forms()
 	if err != nil {
 		return err
 	}
 	k := chosen.Kind(o.Kind)
 	if k == nil {
-		return nil
-	}
-	if r.version == Native {
-		a.addNew(chosen.Duplicates(k, o.Map()))
 		return nil
 	}
 	fields, values := chosen.Newer(k, o.Map(), native)
@@ -76,6 +75,28 @@ func (r *Rules) fit(a *Admission, o *policies.Object) error {
 	return nil
 }
 
+// Duplicates says which items of o's lists repeat the key of another, or a value in a list that is a set: what server-side apply
+// refuses, though the API server takes some of it in a request that creates or updates the object whole. Items that a refuses
+// already are left out. Custom resources have none: there the API server always refuses them.
+func (r *Rules) Duplicates(o *policies.Object, a *Admission) []policies.Violation {
+	chosen, _, err := r.forms()
+	if err != nil {
+		return nil
+	}
+	k := chosen.Kind(o.Kind)
+	if k == nil {
+		return nil
+	}
+	return slices.DeleteFunc(chosen.Duplicates(k, o.Map()), func(d policies.Violation) bool {
+		return slices.ContainsFunc(a.Violations, func(v policies.Violation) bool { return isWithin(d.Path, v.Path) || isWithin(v.Path, d.Path) })
+	})
+}
+
+// isWithin says that p is at or below the place at outer.
+func isWithin(outer, p policies.Path) bool {
+	return len(outer) <= len(p) && slices.Equal(outer, p[:len(outer)])
+}
+
 // addNew adds those of more that are about fields of which a says nothing yet.
 func (a *Admission) addNew(more []policies.Violation) {
 	said := map[string]bool{}
@@ -88,7 +109,7 @@ func (a *Admission) addNew(more []policies.Violation) {
 		}
 	}
 	for _, v := range more {
-		if !said[v.Path.String()] {
+		if v.Rule != ruleDuplicate && !said[v.Path.String()] {
 			a.Violations = append(a.Violations, ours(v))
 		}
 	}
@@ -139,9 +160,7 @@ func (r *Rules) admitFormOnly(k *openapi.Kind, o *policies.Object) *Admission {
 		a.Err = err
 		return a
 	}
-	for _, v := range chosen.Check(k, o.Map(), native) {
-		a.Violations = append(a.Violations, ours(v))
-	}
+	a.addNew(chosen.Check(k, o.Map(), native))
 	if len(a.Violations) == 0 {
 		meta, _ := policies.Lookup(o.Map(), policies.Path{"metadata"})
 		a.Violations = metadataViolations(meta, k.Namespaced)
@@ -225,6 +244,9 @@ func (r *Rules) Nearest(gvk policies.GroupVersionKind) policies.GroupVersionKind
 	}
 	return policies.GroupVersionKind{}
 }
+
+// NotJudged is the id of warnings that a part of the answer is missing.
+const NotJudged = ruleNotJudged
 
 // LifeRuleIDs lists the ids of those warnings that speak of the life of an API version.
 func LifeRuleIDs() []string { return []string{ruleDeprecated, ruleNotServed} }

@@ -226,10 +226,12 @@ func (c *checker) duplicates(f *form, l []any) {
 			first[id] = i
 			continue
 		}
-		c.push(i)
-		c.say(policies.Violation{Rule: "duplicate", Path: c.path,
-			Message: fmt.Sprintf("item %s has the same %s as item %d, expected each once: server-side apply refuses the list", c.path, text, j)})
-		c.pop()
+		at := c.path.Append(i)
+		if len(f.keys) == 1 {
+			at = append(at, f.keys[0].name)
+		}
+		c.say(policies.Violation{Rule: "duplicate", Path: at,
+			Message: fmt.Sprintf("%s is a duplicate, server-side apply refuses the list: %s is also item %d", at, text, j)})
 	}
 }
 
@@ -238,7 +240,7 @@ func (c *checker) duplicates(f *form, l []any) {
 func identity(f *form, item any) (id, text string, ok bool) {
 	if f.set {
 		s := fmt.Sprint(item)
-		return s, "value " + s, scalar(item)
+		return s, strconv.Quote(cut(s)), scalar(item)
 	}
 	m, isMap := item.(map[string]any)
 	if !isMap {
@@ -258,7 +260,10 @@ func identity(f *form, item any) (id, text string, ok bool) {
 		}
 		s := fmt.Sprint(v)
 		ids = append(ids, strconv.Quote(s))
-		texts = append(texts, k.name+" "+s)
+		texts = append(texts, k.name+" "+cut(s))
+	}
+	if len(f.keys) == 1 {
+		texts[0] = strconv.Quote(cut(fmt.Sprint(m[f.keys[0].name])))
 	}
 	return strings.Join(ids, ","), strings.Join(texts, " and "), true
 }
