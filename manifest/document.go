@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -19,6 +20,49 @@ type document struct {
 
 	once  sync.Once
 	index index // made when something is first looked up; nil when the text cannot be parsed
+
+	linesOnce sync.Once
+	lines     []int // offsets at which lines begin, of a text that is not small
+
+	breaksOnce sync.Once
+	breaks     []int // offsets at which lines begin as the YAML library counts them
+
+	told   int    // problems that were told
+	secret string // "yes" or "no" when maybeSecret was asked
+}
+
+// maxProblems is how many problems of one document are told one by one.
+const maxProblems = 100
+
+// full counts a problem and says, behind maxProblems, that it is not to be told: only the last one in the range is, as a word
+// on all further ones.
+func (d *document) full() (last, over bool) {
+	d.told++
+	return d.told == maxProblems, d.told > maxProblems
+}
+
+// lineOf is the offset at which the line of from begins, and how many lines are before it.
+func (d *document) lineOf(from int) (start, before int) {
+	if len(d.text) < 16<<10 {
+		return strings.LastIndexByte(d.text[:from], '\n') + 1, strings.Count(d.text[:from], "\n")
+	}
+	// Counting anew for each of many places would take time quadratic in the text.
+	d.linesOnce.Do(func() {
+		d.lines = make([]int, 1, strings.Count(d.text, "\n")+1)
+		for i := 0; i < len(d.text); i++ {
+			n := strings.IndexByte(d.text[i:], '\n')
+			if n < 0 {
+				break
+			}
+			i += n
+			d.lines = append(d.lines, i+1)
+		}
+	})
+	n, exact := slices.BinarySearch(d.lines, from)
+	if !exact {
+		n--
+	}
+	return d.lines[n], n
 }
 
 // maxSnippet is how many bytes of a source line a Position carries.
@@ -27,12 +71,12 @@ const maxSnippet = 200
 // position is the place of text[from:to]. to may be 0 for "unknown".
 func (d *document) position(from, to int) policies.Position {
 	from = min(max(from, 0), len(d.text))
-	start := strings.LastIndexByte(d.text[:from], '\n') + 1
+	start, before := d.lineOf(from)
 	end := len(d.text)
 	if i := strings.IndexByte(d.text[from:], '\n'); i >= 0 {
 		end = from + i
 	}
-	pos := policies.Position{File: d.file, Line: d.line + strings.Count(d.text[:from], "\n"), Column: from - start + 1}
+	pos := policies.Position{File: d.file, Line: d.line + before, Column: from - start + 1}
 	line := strings.TrimSuffix(d.text[start:end], "\r")
 	if to > from {
 		pos.EndColumn = min(to, start+len(line)) - start + 1
@@ -107,6 +151,14 @@ func printable(r rune) bool {
 		return true
 	}
 	return false
+}
+
+// shorten keeps a name short enough for a message.
+func shorten(name string) string {
+	if len(name) > maxSnippet {
+		return cut(name) + "…"
+	}
+	return name
 }
 
 func quoteRune(r rune) string {

@@ -41,6 +41,9 @@ func (p *parser) flow() (any, bool) {
 		s, ok := p.doubleQuoted()
 		return s, ok
 	case '\'':
+		if p.json {
+			return nil, false
+		}
 		s, ok := p.singleQuoted()
 		return s, ok
 	default:

@@ -133,6 +133,7 @@ func agrees(t *testing.T, text []byte) {
 	}
 	got, ok := d.parse(DefaultLimits())
 	if !ok {
+		libraryAgrees(t, d)
 		return
 	}
 	want, strict, err := libraryValue(text)
@@ -154,6 +155,34 @@ func agrees(t *testing.T, text []byte) {
 		t.Fatalf("the library finds more than one document: %v", err)
 	}
 	checkPlaces(t, d, got.value)
+}
+
+// libraryAgrees holds the same of a text that the parser leaves to the library: it has kubectl's value, or one of the problems
+// that only we see.
+func libraryAgrees(t *testing.T, d *document) {
+	t.Helper()
+	got, problems := d.library(DefaultLimits())
+	want, strict, err := libraryValue([]byte(d.text))
+	if len(problems) == 0 {
+		if err != nil {
+			t.Fatalf("the library refuses what is read as %#v: %v", got, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %#v\nwant %#v", got, want)
+		}
+		if strict != nil && !strings.Contains(d.text, "<<") {
+			t.Fatalf("no doubled key is told of: %v", strict)
+		}
+		return
+	}
+	if err != nil || strict != nil || problems[0].Rule == RuleTooDeep || problems[0].Rule == RuleAlias || problems[0].Rule == RuleDuplicateKey && len(problems) > 0 {
+		return
+	}
+	dec := goyaml.NewDecoder(strings.NewReader(d.text))
+	var v any
+	if dec.Decode(&v) == nil && errors.Is(dec.Decode(&v), io.EOF) {
+		t.Fatalf("kubectl reads %#v where %+v is told", want, problems)
+	}
 }
 
 // JSON is read exactly as encoding/json reads it.

@@ -4,40 +4,40 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
-
-	"gitgate.dev/gitgate/policies"
 )
 
 // library reads the document with the YAML libraries: the value is sigs.k8s.io/yaml's, as it is for kubectl, once a walk over
-// yaml/v3's tree has made sure that no alias makes it explode.
-func (d *document) library(lim Limits) (any, []Problem) {
+// yaml/v3's tree has made sure that no alias makes it explode and that no text is left over.
+func (d *document) library(lim Limits) (value any, problems []Problem) {
+	defer func() {
+		if v := recover(); v != nil {
+			// The libraries panic on some texts that they cannot read: that is an answer, and no reason to end the run.
+			value, problems = nil, []Problem{*d.syntax(fmt.Errorf("text cannot be read as YAML: %v", v))}
+		}
+	}()
 	if p := d.tooMany(lim); p != nil {
 		return nil, []Problem{*p}
 	}
 	root, err := d.tree()
 	if err != nil {
-		if _, err2 := yaml.YAMLToJSON([]byte(d.text)); err2 == nil && !strings.ContainsAny(d.text, "&*") {
-			// What only the older library reads is read without positions: it is still what kubectl would send.
-			return d.value()
-		}
 		return nil, []Problem{*d.syntax(err)}
 	}
 	if root == nil {
-		return nil, nil
+		return d.value() // nothing, unless kubectl stumbles over it
 	}
 	w := &walk{doc: d, limits: lim, sizes: map[*yamlv3.Node]cost{}, open: map[*yamlv3.Node]bool{}}
-	w.cost(root, 0)
+	w.cost(root, 0, false)
 	if w.fatal != nil {
 		return nil, []Problem{*w.fatal}
 	}
-	value, problems := d.value()
+	value, problems = d.value()
 	return value, append(problems, w.problems...)
 }
 
@@ -105,7 +105,8 @@ type walk struct {
 // cost is what a node expands to.
 type cost struct{ fields, bytes, depth int }
 
-func (w *walk) cost(n *yamlv3.Node, depth int) cost {
+// cost is what n expands to. A key may be what a value may not.
+func (w *walk) cost(n *yamlv3.Node, depth int, isKey bool) cost {
 	if w.fatal != nil {
 		return cost{}
 	}
@@ -120,7 +121,7 @@ func (w *walk) cost(n *yamlv3.Node, depth int) cost {
 		}
 		c, known := w.sizes[n.Alias]
 		if !known {
-			c = w.cost(n.Alias, depth)
+			c = w.cost(n.Alias, depth, isKey)
 		}
 		if depth+c.depth > w.limits.Depth {
 			w.fail(n, RuleTooDeep, fmt.Sprintf("value is nested deeper than %d levels, expected less", w.limits.Depth), "")
@@ -134,8 +135,13 @@ func (w *walk) cost(n *yamlv3.Node, depth int) cost {
 	}
 	w.open[n] = true
 	c := cost{fields: 1, bytes: len(n.Value)}
-	for _, child := range n.Content {
-		sub := w.cost(child, depth+1)
+	if n.Kind == yamlv3.ScalarNode && !isKey && !isQuoted(n) {
+		if f, ok := resolveFloat(n.Value); ok && (math.IsInf(f, 0) || math.IsNaN(f)) {
+			w.fail(n, RuleSyntax, "number "+n.Value+" is infinite or not a number, which JSON cannot hold; expected a finite one", "write a finite number, or put it in quotes")
+		}
+	}
+	for i, child := range n.Content {
+		sub := w.cost(child, depth+1, n.Kind == yamlv3.MappingNode && i%2 == 0)
 		c.fields += sub.fields
 		c.bytes += sub.bytes
 		c.depth = max(c.depth, sub.depth+1)
@@ -174,21 +180,38 @@ func (w *walk) keys(n *yamlv3.Node) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
 		name, ok := keyText(k)
-		if !ok || isMerge(k) {
+		if isMerge(k) {
+			continue
+		}
+		if !ok && strings.Contains(w.doc.text, "{{") {
+			w.fatal = w.doc.syntax(errors.New("invalid map key"))
+			continue
+		}
+		if !ok {
+			w.fail(k, RuleSyntax, "key is empty, a map or a list, expected a text", "put the key in quotes")
 			continue
 		}
 		if first := seen[name]; first != nil {
-			w.problems = append(w.problems, *w.doc.duplicate(name, w.doc.offset(first), w.doc.offset(k), 0))
+			if w.doc.told < maxProblems {
+				w.problems = w.doc.duplicate(w.problems, name, w.doc.offset(first), w.doc.offset(k), 0)
+			}
 			continue
 		}
 		seen[name] = k
 	}
 }
 
-// duplicate is the problem of a key at offset second that was written at offset first already.
-func (d *document) duplicate(name string, first, second, end int) *Problem {
-	line := d.position(first, 0).Line
-	return d.problem(RuleDuplicateKey, second, end, fmt.Sprintf("key %q is written twice, first at line %d; expected once", name, line), "remove one of the two")
+// duplicate adds the problem of a key at offset second that was written at offset first already.
+func (d *document) duplicate(problems []Problem, name string, first, second, end int) []Problem {
+	last, over := d.full()
+	if over {
+		return problems
+	}
+	p := d.problem(RuleDuplicateKey, second, end, fmt.Sprintf("key %q is written twice, first at line %d; expected once", shorten(name), d.position(first, 0).Line), "remove one of the two")
+	if last {
+		p.Message += "; further problems of this document are not shown"
+	}
+	return append(problems, *p)
 }
 
 func isMerge(k *yamlv3.Node) bool {
@@ -203,7 +226,7 @@ func keyText(k *yamlv3.Node) (string, bool) {
 	if k.Kind != yamlv3.ScalarNode {
 		return "", false
 	}
-	if k.Style&(yamlv3.DoubleQuotedStyle|yamlv3.SingleQuotedStyle|yamlv3.LiteralStyle|yamlv3.FoldedStyle) != 0 || k.Style&yamlv3.TaggedStyle != 0 && k.Tag == "!!str" {
+	if isQuoted(k) {
 		return k.Value, true
 	}
 	switch v, ok := resolve(k.Value); {
@@ -212,6 +235,12 @@ func keyText(k *yamlv3.Node) (string, bool) {
 	default:
 		return keyString(v)
 	}
+}
+
+// isQuoted says that a scalar is text however it looks.
+func isQuoted(n *yamlv3.Node) bool {
+	const quoted = yamlv3.DoubleQuotedStyle | yamlv3.SingleQuotedStyle | yamlv3.LiteralStyle | yamlv3.FoldedStyle
+	return n.Style&quoted != 0 || n.Style&yamlv3.TaggedStyle != 0 && n.Tag != "!!float"
 }
 
 var errorLine = regexp.MustCompile(`^line (\d+): `)
@@ -223,6 +252,16 @@ func (d *document) syntax(err error) *Problem {
 	if m := errorLine.FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = message[len(m[0]):]
+		for _, part := range parserErrors {
+			if strings.HasPrefix(message, part) {
+				line++ // the library counts the lines of these from 0
+			}
+		}
+	}
+	if m := unknownAnchor.FindStringSubmatch(message); m != nil {
+		if at := strings.Index(d.text, "*"+m[1]); at >= 0 {
+			return d.problem(RuleSyntax, at, at+1+len(m[1]), "alias *"+m[1]+" names no anchor before it", "define the anchor, or put a value that begins with * in quotes")
+		}
 	}
 	from := d.lineStart(line)
 	if strings.Contains(d.text, "{{") {
@@ -248,6 +287,14 @@ func (d *document) syntax(err error) *Problem {
 	return d.problem(RuleSyntax, from, 0, message, fix)
 }
 
+var unknownAnchor = regexp.MustCompile(`^unknown anchor '(.+)' referenced`)
+
+// parserErrors are what the library says of tokens in a wrong order. Its other errors are about characters.
+var parserErrors = []string{
+	"did not find expected key", "did not find expected '-' indicator", "did not find expected ','", "did not find expected node content",
+	"did not find expected <", "found undefined tag handle", "found duplicate %", "found incompatible YAML document",
+}
+
 var syntaxFixes = []struct{ part, message, fix string }{
 	{"mapping values are not allowed", "a key with a value stands where only a value can, expected a new line or quotes", "put the value in quotes when it holds `: `, or mend the indentation"},
 	{"did not find expected key", "line does not fit the map above it, expected a key at the map's indentation", "mend the indentation, or close the quote or bracket above"},
@@ -258,8 +305,7 @@ var syntaxFixes = []struct{ part, message, fix string }{
 	{"did not find expected ',' or ']'", "list in brackets is not closed, expected `,` or `]`", "close the bracket"},
 	{"did not find expected ',' or '}'", "map in braces is not closed, expected `,` or `}`", "close the brace"},
 	{"cannot start any token", "character cannot begin a value, expected it in quotes", "put the value in quotes"},
-	{"unknown anchor", "alias names no anchor before it", "define the anchor, or put a value that begins with * in quotes"},
-	{"unsupported value", "number is infinite or not a number, which JSON cannot hold", "write a finite number, or put it in quotes"},
+	{"did not find expected node content", "value is missing, or begins with a character that cannot begin one", "put the value in quotes, or close the bracket"},
 	{"invalid map key", "key is a map or a list, expected a text", "put the key in quotes"},
 	{"unsupported map key", "key is empty or null, expected a text", "put the key in quotes"},
 }
@@ -293,112 +339,4 @@ func (d *document) tabIndent(line int) int {
 		}
 	}
 	return -1
-}
-
-// offset turns the line and column of a node, which count characters, into an offset of the text.
-func (d *document) offset(n *yamlv3.Node) int {
-	from := 0
-	for line := n.Line; line > 1; line-- {
-		from += lineBreak(d.text[from:])
-	}
-	for col := n.Column; col > 1 && from < len(d.text); col-- {
-		_, size := utf8.DecodeRuneInString(d.text[from:])
-		from += size
-	}
-	return min(from, len(d.text))
-}
-
-// lineBreak is the length of the first line of s with its end, by YAML 1.1's line ends.
-func lineBreak(s string) int {
-	for i, r := range s {
-		switch r {
-		case '\n':
-			return i + 1
-		case '\r':
-			if strings.HasPrefix(s[i+1:], "\n") {
-				return i + 2
-			}
-			return i + 1
-		case 0x85:
-			return i + 2
-		case 0x2028, 0x2029:
-			return i + 3
-		}
-	}
-	return len(s)
-}
-
-// nodeIndex finds places in a library's tree.
-type nodeIndex struct {
-	doc  *document
-	root *yamlv3.Node
-}
-
-func (x *nodeIndex) find(p policies.Path) (place, int) {
-	n, where := x.root, x.place(nil, x.root)
-	for steps, step := range p {
-		key, child := childOf(n, step, 0)
-		if child == nil {
-			return where, steps
-		}
-		n, where = child, x.place(key, child)
-	}
-	return where, len(p)
-}
-
-func (x *nodeIndex) place(key, n *yamlv3.Node) place {
-	var w place
-	if key != nil {
-		w.key = x.doc.offset(key)
-		w.keyEnd = w.key + max(1, len(key.Value))
-	}
-	w.container = n.Kind == yamlv3.MappingNode || n.Kind == yamlv3.SequenceNode
-	w.from = x.doc.offset(n)
-	if n.Kind == yamlv3.ScalarNode && n.Style == 0 && strings.HasPrefix(x.doc.text[w.from:], n.Value) {
-		w.to = w.from + len(n.Value)
-	}
-	return w
-}
-
-// childOf finds a step below a node, in what its aliases and merges bring too. hops bounds chains of aliases.
-func childOf(n *yamlv3.Node, step any, hops int) (key, child *yamlv3.Node) {
-	for ; n != nil && n.Kind == yamlv3.AliasNode; n = n.Alias {
-		if hops++; hops > 100 {
-			return nil, nil
-		}
-	}
-	if n == nil {
-		return nil, nil
-	}
-	switch n.Kind {
-	case yamlv3.SequenceNode:
-		if i, ok := listStep(step); ok && i < len(n.Content) {
-			return nil, n.Content[i]
-		}
-	case yamlv3.MappingNode:
-		name, ok := step.(string)
-		if !ok {
-			name = fmt.Sprint(step)
-		}
-		for i := len(n.Content) - 2; i >= 0; i -= 2 { // of doubled keys the last one counts
-			if text, ok := keyText(n.Content[i]); ok && text == name && !isMerge(n.Content[i]) {
-				return n.Content[i], n.Content[i+1]
-			}
-		}
-		for i := 0; i+1 < len(n.Content) && hops < 100; i += 2 {
-			if !isMerge(n.Content[i]) {
-				continue
-			}
-			merged := []*yamlv3.Node{n.Content[i+1]}
-			if merged[0].Kind == yamlv3.SequenceNode {
-				merged = merged[0].Content
-			}
-			for _, m := range merged {
-				if k, c := childOf(m, step, hops+1); c != nil {
-					return k, c
-				}
-			}
-		}
-	}
-	return nil, nil
 }

@@ -98,7 +98,15 @@ func hidden(p policies.Path, line string) bool {
 var secretKind = regexp.MustCompile(`\bkind["']?\s*:\s*["']?Secret\b`)
 
 // maybeSecret says whether the text, which could not be read, may be a Secret.
-func (d *document) maybeSecret() bool { return secretKind.MatchString(d.text) }
+func (d *document) maybeSecret() bool {
+	if d.secret == "" {
+		d.secret = "no"
+		if strings.Contains(d.text, "Secret") && secretKind.MatchString(d.text) {
+			d.secret = "yes"
+		}
+	}
+	return d.secret == "yes"
+}
 
 // maskLine keeps what stands before the first colon of a source line.
 func maskLine(line string) string {

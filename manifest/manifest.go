@@ -141,12 +141,12 @@ func (s *splitter) decode(d *document) (any, []Problem) {
 func (d *document) objects(root any, at policies.Path, count *int, yield func(*policies.Object, *Problem) bool) bool {
 	content, ok := root.(map[string]any)
 	if !ok {
-		return yield(nil, d.notManifest(at, whatIs(at)+" is "+nameOf(root)+", expected a Kubernetes object with apiVersion and kind", describe(d, nil)))
+		return d.tell(yield, d.notManifest(at, whatIs(at)+" is "+nameOf(root)+", expected a Kubernetes object with apiVersion and kind", describe(d, nil)))
 	}
 	apiVersion, hasVersion := content["apiVersion"].(string)
 	kind, hasKind := content["kind"].(string)
 	if !hasVersion || !hasKind || apiVersion == "" || kind == "" {
-		return yield(nil, d.missing(content, at))
+		return d.tell(yield, d.missing(content, at))
 	}
 	items, isList := content["items"].([]any)
 	if isList && strings.HasSuffix(kind, "List") {
@@ -166,6 +166,18 @@ func (d *document) objects(root any, at policies.Path, count *int, yield func(*p
 	origin := policies.Origin{File: d.file, Document: *count, Line: pos.Line, Column: pos.Column}
 	*count++
 	return yield(policies.NewObject(content, origin, source, nil), nil)
+}
+
+// tell yields a problem, unless so many of the document's are told already that nobody reads on.
+func (d *document) tell(yield func(*policies.Object, *Problem) bool, p *Problem) bool {
+	last, over := d.full()
+	if over {
+		return true
+	}
+	if last {
+		p.Message += "; further problems of this document are not shown"
+	}
+	return yield(nil, p)
 }
 
 // missing is the problem of a map that is no Kubernetes object.

@@ -1,10 +1,6 @@
 package manifest
 
-import (
-	"strings"
-
-	"gitgate.dev/gitgate/policies"
-)
+import "strings"
 
 // parser reads JSON, and the part of YAML that manifests are written in, straight into values; strings are parts of the text.
 // It is here for speed alone: whatever it is not sure of it leaves to the library (document.library), and a fuzz test holds
@@ -66,7 +62,7 @@ func (d *document) parse(lim Limits) (parsed, bool) {
 			return parsed{}, false
 		}
 		for _, t := range p.twice {
-			out.problems = append(out.problems, *d.duplicate(t.name, t.first, t.second, t.end))
+			out.problems = d.duplicate(out.problems, t.name, t.first, t.second, t.end)
 		}
 	}
 	return out, true
@@ -76,7 +72,7 @@ func (d *document) parse(lim Limits) (parsed, bool) {
 func (d *document) buildIndex() index {
 	p := &parser{text: d.text, limits: DefaultLimits(), json: d.json, rec: true}
 	if _, ok := p.document(); ok && !d.odd && len(p.spans) > 0 {
-		return spanIndex(p.spans)
+		return newSpanIndex(p.spans)
 	}
 	if root, err := d.tree(); err == nil && root != nil {
 		return &nodeIndex{doc: d, root: root}
@@ -133,7 +129,7 @@ func (p *parser) close(at int, v any, from int) {
 // doubled notes that the key at [from:end] is already in the map whose first span is at.
 func (p *parser) doubled(name string, at, from, end int) {
 	p.dup = true
-	if !p.rec {
+	if !p.rec || len(p.twice) > maxProblems {
 		return
 	}
 	for i := at; i < len(p.spans); i += p.spans[i].inner + 1 {
@@ -142,50 +138,6 @@ func (p *parser) doubled(name string, at, from, end int) {
 			return
 		}
 	}
-}
-
-// spanIndex finds places in what the parser kept; its first span is the root.
-type spanIndex []span
-
-func (x spanIndex) find(p policies.Path) (place, int) {
-	at := 0
-	for steps, step := range p {
-		child := x.child(at, step)
-		if child < 0 {
-			return x[at].place, steps
-		}
-		at = child
-	}
-	return x[at].place, len(p)
-}
-
-// child is the span one step below at, or -1. Of doubled keys the last one counts.
-func (x spanIndex) child(at int, step any) int {
-	found := -1
-	end := at + 1 + x[at].inner
-	if at+1 < end && x[at+1].keyEnd == 0 {
-		n, ok := listStep(step)
-		if !ok {
-			return -1
-		}
-		for i := at + 1; i < end; i += x[i].inner + 1 {
-			if n == 0 {
-				return i
-			}
-			n--
-		}
-		return -1
-	}
-	name, ok := step.(string)
-	if !ok {
-		return -1
-	}
-	for i := at + 1; i < end; i += x[i].inner + 1 {
-		if x[i].name == name {
-			found = i
-		}
-	}
-	return found
 }
 
 // indexByte is the offset of the next c at or after from, or the text's length.

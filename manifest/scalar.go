@@ -70,6 +70,13 @@ func resolve(s string) (v any, ok bool) {
 	return nil, false
 }
 
+// resolveFloat is the float that an unquoted scalar is; ok is false for one that is something else, or whole.
+func resolveFloat(s string) (f float64, ok bool) {
+	v, _ := resolve(s)
+	f, ok = v.(float64)
+	return f, ok
+}
+
 func word(s string) (any, bool) {
 	switch s {
 	case "true", "True", "TRUE", "y", "Y", "yes", "Yes", "YES", "on", "On", "ON":
