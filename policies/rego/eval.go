@@ -55,6 +55,9 @@ type answersKey struct{ *suite }
 
 // judge takes the part of one package of what all packages say of c.
 func (s *suite) judge(ctx context.Context, c *policies.Change, index int) (policies.Finding, error) {
+	if s.packages[index].combine {
+		return s.judgeCombined(ctx, c, index)
+	}
 	v, err := c.Derive(answersKey{s}, func() (any, error) { return s.evaluate(ctx, c), nil })
 	if err != nil {
 		return policies.Finding{}, err
@@ -114,12 +117,16 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 }
 
 // asked is what a plan depends on: the kind of the object and, for the Pod that a workload would make, the workload's.
-type asked struct{ kind, workload policies.GroupVersionKind }
+type asked struct {
+	kind, workload policies.GroupVersionKind
+	subresource    string
+	operation      policies.Operation
+}
 
 // plan is what is asked about such objects. A workload's Pod is asked about by the units that are written for Pods and not for
 // the workload itself.
 func (s *suite) plan(c *policies.Change) []query {
-	of := asked{kind: c.Subject().Kind}
+	of := asked{kind: c.Subject().Kind, subresource: c.Resource.Subresource, operation: c.Operation}
 	if c.Workload != nil {
 		of.workload = c.Workload.Kind
 	}
@@ -128,24 +135,19 @@ func (s *suite) plan(c *policies.Change) []query {
 	}
 	var out []query
 	for i, p := range s.packages {
-		q := query{index: i}
-		for _, u := range p.units {
-			if c.Workload == nil && u.fits(of.kind) || c.Workload != nil && u.kinds != nil && u.fits(of.kind) && !u.fits(of.workload) {
-				q.units = append(q.units, u)
-			}
-		}
-		if len(q.units) == 0 {
+		if p.combine || !p.asksAt(of.operation) {
 			continue
 		}
-		var exprs []*ast.Expr
-		for i, u := range q.units {
-			exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(unitVar(i)), ast.NewTerm(u.ref)))
+		var units []*unit
+		for _, u := range p.units {
+			if c.Workload == nil && u.fits(of.kind, of.subresource) ||
+				c.Workload != nil && u.kinds != nil && u.fits(of.kind, "") && !u.fits(of.workload, "") {
+				units = append(units, u)
+			}
 		}
-		if p.exceptions != nil {
-			exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(exceptionsVar), ast.NewTerm(p.exceptions.ref)))
+		if len(units) > 0 {
+			out = append(out, queryOf(i, p, units))
 		}
-		q.body = ast.NewBody(exprs...)
-		out = append(out, q)
 	}
 	if s.planCount.Load() < maxPlans {
 		if _, loaded := s.plans.LoadOrStore(of, out); !loaded {
@@ -153,6 +155,18 @@ func (s *suite) plan(c *policies.Change) []query {
 		}
 	}
 	return out
+}
+
+// queryOf asks units of a package, which is the index-th.
+func queryOf(index int, p *pkg, units []*unit) query {
+	var exprs []*ast.Expr
+	for i, u := range units {
+		exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(unitVar(i)), ast.NewTerm(u.ref)))
+	}
+	if p.exceptions != nil {
+		exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(exceptionsVar), ast.NewTerm(p.exceptions.ref)))
+	}
+	return query{index: index, units: units, body: ast.NewBody(exprs...)}
 }
 
 const exceptionsVar = ast.Var("exceptions")

@@ -21,10 +21,12 @@ func (s *suite) policies(notes *annotations) ([]*policies.Policy, error) {
 		if p.isReview() {
 			found.fields = reviewKind
 		}
+		p.combine = own.combine
 		for _, u := range p.units {
 			u.meta = notes.ofRule(p, u)
 			u.at = s.all.position(u.rule.Location)
 			switch {
+			case p.combine:
 			case u.meta.kinds != nil:
 				u.kinds = u.meta.kinds
 			case own.kinds != nil:
@@ -45,6 +47,11 @@ func (s *suite) policies(notes *annotations) ([]*policies.Policy, error) {
 		policy.Refers = mine.refers()
 		if len(policy.Match.Operations) == 0 {
 			policy.Match.Operations = operations(p, reached, p.needs)
+		}
+		p.operations = policy.Match.Operations
+		if p.combine {
+			policy.Match.NoPods = true
+			policy.Refers = []policies.GroupKind{{Group: "*", Kind: "*"}}
 		}
 		out = append(out, policy)
 	}
@@ -176,11 +183,22 @@ func (u *unit) id() string {
 }
 
 // fits says whether the unit can hold for an object of a kind.
-func (u *unit) fits(kind policies.GroupVersionKind) bool {
-	return u.kinds == nil || slices.ContainsFunc(u.kinds, func(k policies.KindRule) bool {
+func (u *unit) fits(kind policies.GroupVersionKind, subresource string) bool {
+	if u.kinds == nil {
+		return subresource == ""
+	}
+	return slices.ContainsFunc(u.kinds, func(k policies.KindRule) bool {
 		return (k.Kind == "*" || k.Kind == kind.Kind) && (k.Group == "*" || k.Group == kind.Group) &&
-			(k.Version == "" || k.Version == "*" || k.Version == kind.Version)
+			(k.Version == "" || k.Version == "*" || k.Version == kind.Version) && (k.Subresource == "*" || k.Subresource == subresource)
 	})
+}
+
+// asksAt says whether the package is asked about an operation, as policies.Match does.
+func (p *pkg) asksAt(op policies.Operation) bool {
+	if len(p.operations) == 0 {
+		return op == policies.Create || op == policies.Update
+	}
+	return slices.Contains(p.operations, op)
 }
 
 // holds is the message for a rule that gives none.

@@ -14,7 +14,7 @@ import (
 // below it get the AdmissionReview as input.
 var admissionPackage = ast.MustParseRef("data.kubernetes.admission")
 
-func (p *pkg) isReview() bool { return p.ref.HasPrefix(admissionPackage) }
+func (p *pkg) isReview() bool { return !p.combine && p.ref.HasPrefix(admissionPackage) }
 
 // needs is what a package looks at that not every door knows.
 type needs struct {

@@ -29,6 +29,8 @@ type pkg struct {
 	units      []*unit
 	exceptions *unit // nil when the package has none
 	needs      needs
+	operations []policies.Operation // that it is asked about; empty: CREATE and UPDATE
+	combine    bool                 // it is asked once, of the whole change set
 }
 
 // unit is what can be asked by itself: one definition of a set rule, or all definitions of another rule. A definition is given
