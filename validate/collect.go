@@ -22,8 +22,8 @@ var (
 // kept is what the first pass keeps of all files: the objects that policies refer to.
 type kept struct {
 	set  *policies.Set
-	mine []map[int]*policies.Object // by file, then by Origin.Document; they are judged as they are, to be made once
-	big  []bool                     // by file: it is to be read as a stream
+	mine map[int]map[int]*policies.Object // by file, then by Origin.Document; they are judged as they are, to be made once
+	big  map[int]bool                     // by file: it is to be read as a stream
 
 	holders map[string]*policies.Object // Namespace objects by name
 }
@@ -81,28 +81,35 @@ func (w *wanted) text(text []byte) bool {
 
 // collect is the first pass. What is wrong with a file is left for the second one to tell.
 func collect(ctx context.Context, o *Options, w *walker) (*kept, error) {
-	k := &kept{mine: make([]map[int]*policies.Object, len(w.files)), big: make([]bool, len(w.files)), holders: map[string]*policies.Object{}}
+	k := &kept{mine: map[int]map[int]*policies.Object{}, big: map[int]bool{}, holders: map[string]*policies.Object{}}
 	stored := func(obj *policies.Object) (map[string]any, error) { return o.Rules.Stored(k.set, obj) }
 	want := newWanted(o.Engine)
 	var next atomic.Int64
 	var wg sync.WaitGroup
+	var mu sync.Mutex // of k
 	for range min(o.Workers, len(w.files)) {
 		wg.Go(func() {
-			var buf bytes.Buffer
+			var buf scratch
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= len(w.files) || ctx.Err() != nil {
 					return
 				}
-				keep := func(obj *policies.Object) {
-					if want.object(obj) {
-						if k.mine[i] == nil {
-							k.mine[i] = map[int]*policies.Object{}
-						}
-						k.mine[i][obj.Origin.Document] = obj.WithStored(stored)
+				var mine map[int]*policies.Object
+				big := look(o, w, w.files[i], want, &buf, func(obj *policies.Object) {
+					if !want.object(obj) {
+						return
 					}
+					if mine == nil {
+						mine = map[int]*policies.Object{}
+					}
+					mine[obj.Origin.Document] = obj.WithStored(stored)
+				})
+				if mine != nil || big {
+					mu.Lock()
+					k.mine[i], k.big[i] = mine, big
+					mu.Unlock()
 				}
-				k.big[i] = look(o, w, w.files[i], want, &buf, keep)
 			}
 		})
 	}
@@ -111,9 +118,9 @@ func collect(ctx context.Context, o *Options, w *walker) (*kept, error) {
 		return nil, context.Cause(ctx)
 	}
 	var objects []*policies.Object
-	for _, mine := range k.mine {
-		for _, doc := range slices.Sorted(maps.Keys(mine)) {
-			obj := mine[doc]
+	for _, i := range slices.Sorted(maps.Keys(k.mine)) {
+		for _, doc := range slices.Sorted(maps.Keys(k.mine[i])) {
+			obj := k.mine[i][doc]
 			objects = append(objects, obj)
 			if obj.Kind.GroupKind() == namespaces {
 				k.holders[obj.Name] = obj
@@ -131,31 +138,31 @@ func collect(ctx context.Context, o *Options, w *walker) (*kept, error) {
 }
 
 // look gives keep the objects of a file that may be wanted, and says whether the file is large.
-func look(o *Options, w *walker, f file, want *wanted, buf *bytes.Buffer, keep func(*policies.Object)) (big bool) {
+func look(o *Options, w *walker, f file, want *wanted, buf *scratch, keep func(*policies.Object)) (big bool) {
 	r, size, err := w.open(f)
 	if err != nil {
 		return false
 	}
 	defer r.Close()
-	var text io.Reader = r
+	var rest io.Reader = r
 	if size <= smallFile {
-		small, err := slurp(r, buf)
+		text, small, err := buf.slurp(r, size)
 		switch {
 		case err != nil:
 			return false
 		case small:
-			if isTemplate(f, buf.Bytes()) || !want.text(buf.Bytes()) {
+			if isTemplate(f, text) || !want.text(text) {
 				return f.stdin
 			}
-			objects, _ := manifest.Decode(f.name, buf.Bytes(), o.Limits)
+			objects, _ := manifest.Decode(f.name, text, o.Limits)
 			for _, obj := range objects {
 				keep(obj)
 			}
 			return f.stdin
 		}
-		text = io.MultiReader(bytes.NewReader(buf.Bytes()), r)
+		rest = io.MultiReader(bytes.NewReader(text), r)
 	}
-	for obj := range manifest.Read(f.name, text, o.Limits) {
+	for obj := range manifest.Read(f.name, rest, o.Limits) {
 		if obj != nil {
 			keep(obj)
 		}

@@ -1,7 +1,6 @@
 package validate
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -27,8 +26,9 @@ type run struct {
 
 // job is a part of the run whose outcomes are handed on together: a small file, or some objects of a large one.
 type job struct {
-	work func(context.Context) []outcome
+	work func(context.Context, *scratch) []outcome
 	done chan []outcome
+	file int  // index
 	last bool // of its file
 }
 
@@ -53,12 +53,13 @@ func (r *run) judge(ctx context.Context, sink func(policies.Decision) error) err
 	defer stop()
 	for range r.options.Workers {
 		wg.Go(func() {
+			var buf scratch
 			for j := range todo {
 				if jobsCtx.Err() != nil {
 					j.done <- nil
 					continue
 				}
-				j.done <- j.work(jobsCtx)
+				j.done <- j.work(jobsCtx, &buf)
 			}
 		})
 	}
@@ -67,7 +68,7 @@ func (r *run) judge(ctx context.Context, sink func(policies.Decision) error) err
 		defer close(todo)
 		for i := range r.walker.files {
 			if !r.file(i, func(j *job) bool {
-				j.done = make(chan []outcome, 1)
+				j.done, j.file = make(chan []outcome, 1), i
 				if jobsCtx.Err() != nil {
 					return false
 				}
@@ -93,7 +94,7 @@ func (r *run) judge(ctx context.Context, sink func(policies.Decision) error) err
 			return context.Cause(ctx) // what was judged meanwhile may be cut short
 		}
 		for i := range outcomes {
-			stopped, err := r.hand(&outcomes[i], sink)
+			stopped, err := r.hand(j.file, &outcomes[i], sink)
 			if err != nil || stopped {
 				return err
 			}
@@ -113,8 +114,8 @@ func (r *run) judge(ctx context.Context, sink func(policies.Decision) error) err
 	return nil
 }
 
-// hand gives one outcome to the sink, and says whether the run is to stop.
-func (r *run) hand(out *outcome, sink func(policies.Decision) error) (stop bool, err error) {
+// hand gives one outcome of a file to the sink, and says whether the run is to stop.
+func (r *run) hand(file int, out *outcome, sink func(policies.Decision) error) (stop bool, err error) {
 	switch {
 	case out.skipped != nil:
 		r.sum.Skipped = append(r.sum.Skipped, *out.skipped)
@@ -123,9 +124,9 @@ func (r *run) hand(out *outcome, sink func(policies.Decision) error) (stop bool,
 		r.sum.Malformed++
 	default:
 		r.sum.Objects++
-		if first, doubled := r.seen.add(out.object, out.namespace); doubled {
+		if first, doubled := r.seen.add(file, out.object, out.namespace); doubled {
 			r.sum.Duplicates++
-			out.decision.Results = append(out.decision.Results, duplicate(out.object, first))
+			out.decision.Results = append(out.decision.Results, duplicate(out.object, r.walker.files[first.file].name, int(first.line)))
 		}
 	}
 	if err := sink(out.decision); err != nil {
@@ -140,36 +141,37 @@ func (r *run) hand(out *outcome, sink func(policies.Decision) error) (stop bool,
 // file makes the jobs of one file and gives them to emit, in order. It says no when the run is over.
 func (r *run) file(i int, emit func(*job) bool) bool {
 	if !r.kept.big[i] {
-		return emit(&job{last: true, work: func(ctx context.Context) []outcome { return r.small(ctx, i) }})
+		return emit(&job{last: true, work: func(ctx context.Context, buf *scratch) []outcome { return r.small(ctx, i, buf) }})
 	}
 	f := r.walker.files[i]
 	in, _, err := r.walker.open(f)
 	if err != nil {
-		return emit(&job{last: true, work: func(context.Context) []outcome { return []outcome{unreadable(f.name, err)} }})
+		return emit(&job{last: true, work: func(context.Context, *scratch) []outcome { return []outcome{unreadable(f.name, err)} }})
 	}
 	defer in.Close()
 	return r.large(in, i, emit)
 }
 
 // small judges a file in one piece.
-func (r *run) small(ctx context.Context, i int) []outcome {
+func (r *run) small(ctx context.Context, i int, buf *scratch) []outcome {
 	f := r.walker.files[i]
-	in, _, err := r.walker.open(f)
+	in, size, err := r.walker.open(f)
 	if err != nil {
 		return []outcome{unreadable(f.name, err)}
 	}
 	defer in.Close()
-	var buf bytes.Buffer
-	if fits, err := slurp(in, &buf); err != nil {
+	text, small, err := buf.slurp(in, size)
+	if err != nil {
 		return []outcome{unreadable(f.name, cause(err))}
-	} else if !fits {
+	}
+	if !small {
 		return []outcome{unreadable(f.name, errors.New("it grew while it was read, expected it to stay"))}
 	}
-	if isTemplate(f, buf.Bytes()) {
+	if isTemplate(f, text) {
 		return []outcome{skipped(f.name, "Helm template: check what the chart renders")}
 	}
 	var found []finding
-	for o, p := range manifest.ReadBytes(f.name, buf.Bytes(), r.options.Limits) {
+	for o, p := range manifest.ReadBytes(f.name, text, r.options.Limits) {
 		found = append(found, finding{o, p})
 	}
 	if len(found) == 0 {
@@ -205,7 +207,7 @@ func (r *run) large(in io.Reader, i int, emit func(*job) bool) bool {
 	flush := func(last bool) bool {
 		mine := found
 		found = nil
-		return emit(&job{last: last, work: func(ctx context.Context) []outcome {
+		return emit(&job{last: last, work: func(ctx context.Context, _ *scratch) []outcome {
 			out := make([]outcome, 0, len(mine))
 			for _, it := range mine {
 				out = append(out, r.one(ctx, i, it))
@@ -222,7 +224,7 @@ func (r *run) large(in io.Reader, i int, emit func(*job) bool) bool {
 	}
 	if empty {
 		name := r.walker.files[i].name
-		return emit(&job{last: true, work: func(context.Context) []outcome { return []outcome{skipped(name, "it holds no object")} }})
+		return emit(&job{last: true, work: func(context.Context, *scratch) []outcome { return []outcome{skipped(name, "it holds no object")} }})
 	}
 	return flush(true)
 }

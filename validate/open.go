@@ -44,11 +44,31 @@ func (w *walker) open(f file) (io.ReadCloser, int64, error) {
 	return h, info.Size(), nil
 }
 
-// slurp reads a small file into buf. It says no when the file turned out to be larger.
-func slurp(r io.Reader, buf *bytes.Buffer) (small bool, err error) {
-	buf.Reset()
-	n, err := buf.ReadFrom(io.LimitReader(r, smallFile+1))
-	return n <= smallFile, err
+// scratch is memory that one worker reads small files into.
+type scratch []byte
+
+// slurp reads a small file of about size bytes. It says no when the file turned out to be larger; what it read is in text then.
+func (s *scratch) slurp(r io.Reader, size int64) (text []byte, small bool, err error) {
+	if need := min(size, smallFile) + 1; int64(cap(*s)) < need {
+		*s = make([]byte, need+need/4)
+	}
+	buf := (*s)[:cap(*s)]
+	for n := 0; ; {
+		m, err := r.Read(buf[n:])
+		n += m
+		switch {
+		case err == io.EOF || err == nil && int64(n) == size && n < len(buf):
+			// A regular file that gives less than was asked for is at its end.
+			return buf[:n], n <= smallFile, nil
+		case err != nil:
+			return nil, false, err
+		case n > smallFile:
+			return buf[:n], false, nil
+		case n == len(buf):
+			buf = append(buf, make([]byte, len(buf)+1)...)
+			*s = buf
+		}
+	}
 }
 
 // spool keeps standard input, which is read twice.

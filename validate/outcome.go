@@ -31,11 +31,11 @@ func unreadable(name string, err error) outcome {
 }
 
 // duplicate is the result of an object whose identity the object at first has already.
-func duplicate(o *policies.Object, first policies.Position) policies.Result {
+func duplicate(o *policies.Object, file string, line int) policies.Result {
 	path := policies.Path{"metadata", "name"}
 	return policies.Result{Policy: manifestPolicy, Outcome: policies.Violated, Finding: policies.Finding{Violations: []policies.Violation{{
 		Rule:    RuleDuplicateObject,
-		Message: fmt.Sprintf("%s is declared twice, first at %s:%d; expected once, for the last one applied would win", o, first.File, first.Line),
+		Message: fmt.Sprintf("%s is declared twice, first at %s:%d; expected once, for the last one applied would win", o, file, line),
 		Path:    path,
 		Pos:     o.Locate(path, policies.AtValue),
 		Fix:     "remove one of the two, or give them different names",
@@ -46,7 +46,6 @@ func duplicate(o *policies.Object, first policies.Position) policies.Result {
 type identities struct {
 	one, two maphash.Seed
 	seen     map[[2]uint64]seenAt
-	files    []string
 }
 
 type seenAt struct{ file, line uint32 }
@@ -55,24 +54,21 @@ func newIdentities() *identities {
 	return &identities{one: maphash.MakeSeed(), two: maphash.MakeSeed(), seen: map[[2]uint64]seenAt{}}
 }
 
-// add notes o and says where its identity was seen before. An object without a name (generateName) is never another.
-func (s *identities) add(o *policies.Object, namespace string) (first policies.Position, doubled bool) {
+// add notes o of a file and says where its identity was seen before. An object without a name (generateName) is never another.
+func (s *identities) add(file int, o *policies.Object, namespace string) (first seenAt, doubled bool) {
 	if o.Name == "" {
-		return policies.Position{}, false
+		return seenAt{}, false
 	}
 	if namespace == "" {
 		namespace = o.Namespace
 	}
 	text := strings.Join([]string{o.Kind.Group, o.Kind.Kind, namespace, o.Name}, "\x00")
 	key := [2]uint64{maphash.String(s.one, text), maphash.String(s.two, text)}
-	if at, ok := s.seen[key]; ok {
-		return policies.Position{File: s.files[at.file], Line: int(at.line)}, true
+	first, doubled = s.seen[key]
+	if !doubled {
+		s.seen[key] = seenAt{uint32(file), uint32(o.Origin.Line)}
 	}
-	if n := len(s.files); n == 0 || s.files[n-1] != o.Origin.File {
-		s.files = append(s.files, o.Origin.File)
-	}
-	s.seen[key] = seenAt{uint32(len(s.files) - 1), uint32(o.Origin.Line)}
-	return policies.Position{}, false
+	return first, doubled
 }
 
 // notForCluster says why an object is not one that is sent to the API server; "" when it is.
