@@ -51,6 +51,8 @@ func (c benchCase) measure(ctx context.Context, rounds int) (ours, theirs []figu
 func (c command) run(ctx context.Context) (figures, error) {
 	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
 	cmd.Dir = c.dir
+	var said tail
+	cmd.Stderr = &said
 	start := time.Now()
 	err := cmd.Run()
 	wall := time.Since(start)
@@ -60,7 +62,7 @@ func (c command) run(ctx context.Context) (figures, error) {
 	}
 	code := cmd.ProcessState.ExitCode()
 	if code != 0 && !slices.Contains(c.ok, code) {
-		return figures{}, fmt.Errorf("%v: exit code %d", c.args, code)
+		return figures{}, fmt.Errorf("%v: exit code %d\n%s", c.args, code, said.text)
 	}
 	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
@@ -71,6 +73,15 @@ func (c command) run(ctx context.Context) (figures, error) {
 		cpu:  (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(),
 		peak: float64(usage.Maxrss) / 1024,
 	}, nil
+}
+
+// tail keeps the last of what a program says, for when it fails.
+type tail struct{ text []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-4096):]
+	return len(p), nil
 }
 
 // show prints a line a figure: medians of both sides, and of the ratios taken round by round with their least and greatest.
