@@ -11,6 +11,7 @@ import (
 	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/policies/cel"
 	"gitgate.dev/gitgate/policies/rego"
+	"gitgate.dev/gitgate/policies/schema"
 )
 
 // kinds are the kinds of policy that gitgate judges by, as the configuration wants them. No other place names them.
@@ -19,6 +20,17 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, m missing
 		return nil, err
 	}
 	return []bundle.Kind{
+		{
+			Name: "schema",
+			Also: []string{schema.Missing},
+			Compile: schema.Compiler(schema.Options{
+				Rules:         rules,
+				IgnoreMissing: m.ignore,
+				StrictMissing: m.deny,
+				JSONSchemas:   jsonSchemas(c),
+				Read:          host.Read,
+			}),
+		},
 		{
 			Name:   "rego",
 			Claims: rego.Claims,
@@ -40,6 +52,16 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, m missing
 			}),
 		},
 	}, nil
+}
+
+func jsonSchemas(c *bundle.Config) []schema.JSONSchema {
+	var out []schema.JSONSchema
+	for i, s := range c.Schemas {
+		if s.JSONSchema != "" {
+			out = append(out, schema.JSONSchema{File: s.JSONSchema, Kind: s.Kind, Names: s.Names, Key: s.Key, Pos: c.Position("schemas", i, "jsonSchema")})
+		}
+	}
+	return out
 }
 
 func checkBuiltins(c *bundle.Config) error {
