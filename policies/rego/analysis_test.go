@@ -18,99 +18,104 @@ func one(t testing.TB, text string) *policies.Policy {
 	return ps[0]
 }
 
-func TestKindsThatARuleCanHoldForAreKnown(t *testing.T) {
-	for _, tc := range []struct{ name, policy, want string }{
-		{"a condition on the kind", `package main
+// kindCases are policies and the kinds that they can hold for.
+var kindCases = []struct{ name, policy, want string }{
+	{"a condition on the kind", `package main
 			deny contains "x" if input.kind == "Pod"`, "Pod"},
-		{"a condition the other way round", `package main
+	{"a condition the other way round", `package main
 			deny contains "x" if "Pod" == input.kind`, "Pod"},
-		{"a condition on a name for the kind", `package main
+	{"a condition on a name for the kind", `package main
 			deny contains "x" if { k := input.kind; k == "Pod" }`, "Pod"},
-		{"rego v0", `package main
+	{"rego v0", `package main
 			deny["x"] { input.kind = "Pod" }`, "Pod"},
-		{"a set of kinds", `package main
+	{"a set of kinds", `package main
 			deny contains "x" if input.kind in {"Pod", "Job"}`, "Job Pod"},
-		{"a list of kinds that is asked", `package main
+	{"a list of kinds that is asked", `package main
 			deny contains "x" if input.kind == ["Pod", "Job"][_]`, "Job Pod"},
-		{"a set that is indexed", `package main
+	{"a set that is indexed", `package main
 			deny contains "x" if {"Pod", "Job"}[input.kind]`, "Job Pod"},
-		{"a set that is a rule", `package main
+	{"a set that is a rule", `package main
 			kinds := {"Pod", "Job"}
 			deny contains "x" if input.kind in kinds`, "Job Pod"},
-		{"a set that is a rule, in v0", `package main
+	{"a set that is a rule, in v0", `package main
 			kinds = {"Pod", "Job"}
 			deny["x"] { kinds[input.kind] }`, "Job Pod"},
-		{"a union of sets", `package main
+	{"a union of sets", `package main
 			kinds := {"Pod", "Job"}
 			deny contains "x" if input.kind in kinds | {"CronJob"}`, "CronJob Job Pod"},
-		{"a set with several definitions", `package main
+	{"a set with several definitions", `package main
 			kinds contains "Pod"
 			kinds contains "Job"
 			deny contains "x" if input.kind in kinds`, "Job Pod"},
-		{"a helper that says so", `package main
+	{"a helper that says so", `package main
 			is_pod if input.kind == "Pod"
 			deny contains "x" if is_pod`, "Pod"},
-		{"a helper with a default", `package main
+	{"a helper with a default", `package main
 			default is_pod := false
 			is_pod if input.kind == "Pod"
 			deny contains "x" if is_pod`, "Pod"},
-		{"a helper whose default is asked for", `package main
+	{"a helper whose default is asked for", `package main
 			default is_pod := false
 			is_pod if input.kind == "Pod"
 			deny contains "x" if is_pod == false`, ""},
-		{"a function that says so", `package main
+	{"a function that says so", `package main
 			is(kind) if input.kind == "Pod"
 			deny contains "x" if is("Pod")`, "Pod"},
-		{"a set that is filled for some kinds", `package main
+	{"a set that is filled for some kinds", `package main
 			containers contains c if { input.kind == "Pod"; some c in input.spec.containers }
 			containers contains c if { input.kind == "Job"; some c in input.spec.template.spec.containers }
 			deny contains "x" if { some c in containers; c.image }`, "Job Pod"},
-		{"a set that is only counted", `package main
+	{"a set that is only counted", `package main
 			containers contains c if { input.kind == "Pod"; some c in input.spec.containers }
 			deny contains "x" if count(containers) == 0`, ""},
-		{"a helper's two ways", `package main
+	{"a helper's two ways", `package main
 			is_it if input.kind == "Pod"
 			is_it if input.kind == "Job"
 			deny contains "x" if is_it`, "Job Pod"},
-		{"an else", `package main
+	{"an else", `package main
 			spec := input.spec if { input.kind == "Pod" } else := input.spec.template.spec if { input.kind == "Job" }
 			deny contains "x" if spec.hostNetwork`, "Job Pod"},
-		{"the union of all rules", `package main
+	{"the union of all rules", `package main
 			deny contains "x" if input.kind == "Pod"
 			warn contains "x" if input.kind == "Job"`, "Pod Job"},
-		{"a rule for everything", `package main
+	{"a rule for everything", `package main
 			deny contains "x" if input.kind == "Pod"
 			deny contains "x" if not input.metadata.labels`, ""},
-		{"a negated condition", `package main
+	{"a negated condition", `package main
 			deny contains "x" if not input.kind == "Pod"`, ""},
-		{"another kind than this", `package main
+	{"another kind than this", `package main
 			deny contains "x" if input.kind != "Pod"`, ""},
-		{"a kind under another input", `package main
+	{"a kind under another input", `package main
 			deny contains "x" if { is_pod with input as {"kind": "Pod"} }
 			is_pod if input.kind == "Pod"`, ""},
-		{"a truth as value", `package main
+	{"a truth as value", `package main
 			default deny := false
 			deny if input.kind == "Pod"`, "Pod"},
-		{"METADATA of the package", `# METADATA
+	{"METADATA of the package", `# METADATA
 			# custom: {match: {kinds: [Pod, apps/Deployment, batch/v1/Job]}}
 			package main
 			deny contains "x" if input.kind`, "Pod Deployment.apps Job.batch/v1"},
-		{"METADATA of a rule", `package main
+	{"METADATA of a rule", `package main
 			# METADATA
 			# custom:
 			#   match:
 			#     kinds: [Pod]
 			deny contains "x" if input.kind`, "Pod"},
-		{"the kind of a review", `package kubernetes.admission
+	{"the kind of a review", `package kubernetes.admission
 			deny contains "x" if input.request.kind.kind == "Pod"`, "Pod"},
-		{"the kind of the object of a review", `package kubernetes.admission
+	{"the kind of the object of a review", `package kubernetes.admission
 			request := input.request
 			deny contains "x" if { o := input.request.object; o.kind == "Pod" }`, "Pod"},
-	} {
+}
+
+// policyText is the text of a case: METADATA has to start at the beginning of a line.
+func policyText(text string) string { return strings.ReplaceAll(text, "\n\t\t\t#", "\n#") }
+
+func TestKindsThatARuleCanHoldForAreKnown(t *testing.T) {
+	for _, tc := range kindCases {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			// METADATA has to start at the beginning of a line.
-			policy := strings.ReplaceAll(tc.policy, "\n\t\t\t#", "\n#")
+			policy := policyText(tc.policy)
 			var got []string
 			for _, k := range one(t, policy).Match.Kinds {
 				s := k.Kind
@@ -124,6 +129,27 @@ func TestKindsThatARuleCanHoldForAreKnown(t *testing.T) {
 			}
 			if strings.Join(got, " ") != tc.want {
 				t.Errorf("kinds %q, want %q", strings.Join(got, " "), tc.want)
+			}
+		})
+	}
+}
+
+// What is inferred of kinds must lose nothing: a policy that is asked about every kind finds the same.
+func TestInferredKindsLoseNothing(t *testing.T) {
+	const spec = `"spec":{"hostNetwork":true,"containers":[{"image":"a"}],"template":{"spec":{"hostNetwork":true,"containers":[{"image":"a"}]}}}`
+	for _, tc := range kindCases {
+		if strings.Contains(tc.policy, "METADATA") {
+			continue
+		}
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			inferred := one(t, tc.policy)
+			all := one(t, "# METADATA\n# custom: {match: {kinds: ['*']}}\n"+tc.policy)
+			for _, kind := range []string{"Pod", "Job", "CronJob", "Service", "Thing", ""} {
+				c := func() *policies.Change {
+					return creation(object(t, `{"apiVersion":"example.com/v1","kind":"`+kind+`","metadata":{"name":"x"},`+spec+`}`))
+				}
+				same(t, told(decide(t, []*policies.Policy{inferred}, c())), told(decide(t, []*policies.Policy{all}, c())))
 			}
 		})
 	}

@@ -301,3 +301,33 @@ func FuzzResults(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSources gives the compiler any text as Rego: it compiles or says why, with a place in the file, and what compiles judges.
+func FuzzSources(f *testing.F) {
+	for _, tc := range kindCases {
+		f.Add(tc.policy)
+	}
+	f.Add("package main\ndeny[msg] { msg := 1 }")
+	f.Add("package kubernetes.admission\ndeny contains x if { some k; input.request[k]; x := data.inventory[k] }")
+	f.Add("# METADATA\n# custom: {match: {kinds: [1]}}\npackage a\nwarn := {\"msg\": input} if true else := 3")
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 1<<12 {
+			t.Skip()
+		}
+		ps, err := rego.Compiler(rego.Options{Timeout: 100 * time.Millisecond})(context.Background(), files{"a.rego": text}.documents())
+		for _, line := range leaves(err) {
+			if !strings.HasPrefix(line, "a.rego:") {
+				t.Errorf("error without its place: %s", line)
+			}
+		}
+		if err != nil || len(ps) == 0 {
+			return
+		}
+		for _, r := range decide(t, ps, creation(object(t, web))).Results {
+			var panicked *policies.PanicError
+			if errors.As(r.Err, &panicked) {
+				t.Fatalf("%v\n%s", r.Err, panicked.Stack)
+			}
+		}
+	})
+}
