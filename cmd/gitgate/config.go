@@ -48,6 +48,7 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 		if l.rules, err = apiserver.New(c.Kubernetes); err != nil {
 			return nil, err
 		}
+		c.Kubernetes = l.rules.Version() // the digest is then that of a file which says so
 		return kinds(c, host, l.rules, flags.missing)
 	}
 	if file != "" {

@@ -32,7 +32,7 @@ func (p *program) judge(ctx context.Context, f checkFlags, l *loaded, outs []out
 	}
 	defer reports.discard()
 
-	sum := report.Summary{Digest: l.Digest, Policies: append([]*policies.Policy{validate.Policy()}, l.Engine.Policies()...), FailOnWarn: failOnWarn}
+	sum := report.Summary{Digest: l.Digest, Policies: l.policies(), FailOnWarn: failOnWarn}
 	progress := p.newProgress()
 	run := validate.Options{
 		Paths: paths, Stdin: p.stdin, StdinFilename: f.stdinFilename, Exclude: excluded(l),
@@ -60,6 +60,11 @@ func (p *program) judge(ctx context.Context, f checkFlags, l *loaded, outs []out
 		sum.Skipped = append(sum.Skipped, report.Skipped(s))
 	}
 	return p.conclude(ctx, f, reports, sum, runErr)
+}
+
+// policies is everything that findings can name: what the first door says of files, and what the engine asks.
+func (l *loaded) policies() []*policies.Policy {
+	return append([]*policies.Policy{validate.Policy()}, l.Engine.Policies()...)
 }
 
 // conclude ends the reports and finds the exit code.

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,7 +61,8 @@ type reports struct {
 type openSink struct {
 	output
 	sink report.Sink
-	temp *os.File // nil for stdout
+	temp *os.File // takes the place of the file at the end; nil for the others
+	pipe *os.File // written to as it is: a device, a pipe; nil for the others
 	gone bool     // nobody reads stdout any more
 }
 
@@ -75,12 +76,12 @@ func (p *program) openReports(outs []output, o report.Options, color bool) (*rep
 			options.Color = color
 		} else {
 			options.Width = 0
-			temp, err := os.CreateTemp(filepath.Dir(p.abs(out.file)), "."+filepath.Base(out.file)+".*")
+			f, err := s.open(p.abs(out.file))
 			if err != nil {
 				r.discard()
 				return nil, exitWith(exitUsage, fmt.Errorf("-o %s=%s: file cannot be written: %w", out.format, out.file, cause(err)))
 			}
-			s.temp, w = temp, temp
+			w = f
 		}
 		sink, err := report.New(out.format, w, options)
 		if err != nil {
@@ -129,27 +130,39 @@ func (o *openSink) tell(say func(report.Sink) error) error {
 	switch {
 	case err == nil:
 		return nil
-	case o.temp == nil && errors.Is(err, syscall.EPIPE):
+	case o.file == "" && errors.Is(err, syscall.EPIPE):
 		o.gone = true
 		return nil
-	case o.temp == nil:
+	case o.file == "":
 		return fmt.Errorf("stdout: report cannot be written: %w", err)
 	default:
 		return fmt.Errorf("%s: report cannot be written: %w", o.file, err)
 	}
 }
 
-// place renames the finished file over what was there. What is no regular file (/dev/stderr, a pipe) is written to instead.
-func (o *openSink) place(name string) error {
-	mode := os.FileMode(0o644)
-	if info, err := os.Stat(name); err == nil {
-		if !info.Mode().IsRegular() {
-			return o.copyTo(name)
-		}
-		mode = info.Mode().Perm()
+// open makes the file to write to: a new one beside name, or what is there when that is no regular file (/dev/stderr).
+func (o *openSink) open(name string) (_ *os.File, err error) {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && info.IsDir():
+		return nil, errors.New("it is a folder")
+	case err == nil && !info.Mode().IsRegular():
+		o.pipe, err = os.OpenFile(name, os.O_WRONLY, 0)
+		return o.pipe, err
+	default:
+		// Not os.CreateTemp: its mode is not that of the user's umask.
+		temp := filepath.Join(filepath.Dir(name), fmt.Sprintf(".%s.%x", filepath.Base(name), rand.Uint64()))
+		o.temp, err = os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		return o.temp, err
 	}
-	if err := o.temp.Chmod(mode); err != nil {
-		return err
+}
+
+// place renames the finished file over what was there, whose mode it takes.
+func (o *openSink) place(name string) error {
+	if info, err := os.Stat(name); err == nil {
+		if err := o.temp.Chmod(info.Mode().Perm()); err != nil {
+			return err
+		}
 	}
 	if err := o.temp.Close(); err != nil {
 		return err
@@ -161,18 +174,6 @@ func (o *openSink) place(name string) error {
 	return nil
 }
 
-func (o *openSink) copyTo(name string) error {
-	if _, err := o.temp.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, bufio.NewReader(o.temp))
-	return errors.Join(err, f.Close())
-}
-
 // discard removes what was not finished.
 func (r *reports) discard() {
 	for i := range r.sinks {
@@ -180,6 +181,10 @@ func (r *reports) discard() {
 			temp.Close()
 			os.Remove(temp.Name())
 			r.sinks[i].temp = nil
+		}
+		if pipe := r.sinks[i].pipe; pipe != nil {
+			pipe.Close()
+			r.sinks[i].pipe = nil
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (p *program) policyListCommand() *cobra.Command {
 				return err
 			}
 			all := []policyOutput{}
-			for _, policy := range l.Engine.Policies() {
+			for _, policy := range l.policies() {
 				all = append(all, l.describe(policy))
 			}
 			if format == "json" {
@@ -97,7 +97,7 @@ func (p *program) policyExplainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			policy, err := find(l.Engine.Policies(), args[0])
+			policy, err := find(l.policies(), args[0])
 			if err != nil {
 				return err
 			}
@@ -111,7 +111,7 @@ func (p *program) policyExplainCommand() *cobra.Command {
 			var names []string
 			quiet := &program{stdin: p.stdin, stdout: p.stdout, stderr: discard{}, env: p.env, dir: p.dir}
 			if l, err := quiet.load(cmd.Context(), flags, nil); err == nil && len(args) == 0 {
-				for _, policy := range l.Engine.Policies() {
+				for _, policy := range l.policies() {
 					names = append(names, policy.Name)
 				}
 			}
