@@ -80,7 +80,7 @@ type spool struct {
 }
 
 func newSpool(ctx context.Context, name string, r io.Reader) (*spool, error) {
-	r = &untilDone{ctx, r}
+	r = &untilDone{ctx: ctx, r: r}
 	var head bytes.Buffer
 	n, err := head.ReadFrom(io.LimitReader(r, spoolMemory))
 	if err != nil {
@@ -121,15 +121,34 @@ func (s *spool) close() {
 	}
 }
 
-// untilDone ends a reader when ctx does.
+// untilDone ends a reader when ctx does, also while it waits for more: nobody types, the other end of a pipe is idle.
 type untilDone struct {
 	ctx context.Context
 	r   io.Reader
+	buf []byte // of the read under way, which outlives the call when ctx ends first
 }
 
 func (u *untilDone) Read(p []byte) (int, error) {
 	if u.ctx.Err() != nil {
 		return 0, errors.Join(u.ctx.Err(), context.Cause(u.ctx))
 	}
-	return u.r.Read(p)
+	if u.buf == nil {
+		u.buf = make([]byte, 64<<10)
+	}
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	buf := u.buf[:min(len(u.buf), len(p))]
+	go func() {
+		n, err := u.r.Read(buf)
+		done <- result{n, err}
+	}()
+	select {
+	case r := <-done:
+		return copy(p, buf[:r.n]), r.err
+	case <-u.ctx.Done():
+		return 0, errors.Join(u.ctx.Err(), context.Cause(u.ctx))
+	}
 }

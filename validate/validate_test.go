@@ -364,6 +364,21 @@ func TestKnownObjectsAreInTheSetUnlessAPathHoldsThem(t *testing.T) {
 	}
 }
 
+func TestRunDoesNotWaitForStandardInputThatIsIdle(t *testing.T) {
+	t.Parallel()
+	idle, w := io.Pipe()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, _ = w.Write([]byte("kind: "))
+		cancel()
+	}()
+	_, err := Run(ctx, Options{Paths: []string{"-"}, Stdin: idle, Engine: engine(t), Rules: rules{}}, func(policies.Decision) error { return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v, want that the context has ended", err)
+	}
+}
+
 func TestRunStopsEarlyWhenAsked(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{}
