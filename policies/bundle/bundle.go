@@ -182,7 +182,9 @@ func (l *loader) readSchemas() {
 			text, err := l.read(name, maxFileSize)
 			if err != nil {
 				l.failPath(pos, s.JSONSchema, err)
-			} else if !seen[name] {
+				text = []byte("{}") // so that the kind does not say it again
+			}
+			if !seen[name] {
 				seen[name] = true
 				l.jsonSchemas = append(l.jsonSchemas, name)
 				l.claimed[to] = append(l.claimed[to], policies.Document{File: name, Text: text})
