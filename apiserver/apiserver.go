@@ -17,8 +17,6 @@ import (
 // Native is the version of Kubernetes whose code is compiled in.
 const Native = "1.36"
 
-const nativeMinor = 36
-
 // Versions lists the versions of Kubernetes that New takes, oldest first.
 func Versions() []string { return []string{"1.34", "1.35", "1.36", "1.37"} }
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/meta"
+	names "k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -210,7 +210,15 @@ func (m *made) fillNamespace() {
 
 // withMetaErrors adds what the API server says of every kind's metadata, which it asks only of what its kind lets pass.
 func (m *made) withMetaErrors(errs field.ErrorList) field.ErrorList {
-	return addNew(errs, apivalidation.ValidateObjectMetaAccessor(m.meta, m.kind.strategy.NamespaceScoped(), path.ValidatePathSegmentName, field.NewPath("metadata")))
+	return addNew(errs, apivalidation.ValidateObjectMetaAccessor(m.meta, m.kind.strategy.NamespaceScoped(), segmentName, field.NewPath("metadata")))
+}
+
+// segmentName is the rule for names that the API server asks of every kind.
+func segmentName(name string, prefix bool) []string {
+	if prefix {
+		return names.IsPathSegmentPrefix(name)
+	}
+	return names.IsPathSegmentName(name)
 }
 
 // addNew adds those of more that are about fields that errs says nothing of.

@@ -286,7 +286,7 @@ func (r *reach) data(ref ast.Ref) []ast.Ref {
 		}
 		return out
 	}
-	if rules := r.compiler.GetRulesDynamic(ref); len(rules) > 0 {
+	if rules := r.compiler.GetRulesDynamicWithOpts(ref, ast.RulesOptions{}); len(rules) > 0 {
 		for _, rule := range rules {
 			if len(rule.Head.Args) == 0 {
 				r.whole(r.rule(rule, nil))
