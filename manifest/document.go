@@ -123,11 +123,12 @@ func (d *document) encoding() *Problem {
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(text[i:])
+		if i < 64 && d.wide() {
+			return d.problem(RuleEncoding, 0, 0, "text is UTF-16 or UTF-32, expected UTF-8", "save the file as UTF-8")
+		}
 		switch {
 		case r == utf8.RuneError && size <= 1:
 			return d.problem(RuleEncoding, i, 0, "text is not valid UTF-8 here, expected UTF-8", "save the file as UTF-8")
-		case r == 0 && d.wide():
-			return d.problem(RuleEncoding, 0, 0, "text is UTF-16 or UTF-32, expected UTF-8", "save the file as UTF-8")
 		case !printable(r):
 			return d.problem(RuleEncoding, i, 0, "text has the control character "+quoteRune(r)+", which YAML does not allow", `remove it, or write it in double quotes as an escape like "\x07"`)
 		}
@@ -137,8 +138,12 @@ func (d *document) encoding() *Problem {
 	return nil
 }
 
-// wide says that every second byte of the text's beginning is zero, as in UTF-16 of ASCII.
+// wide says that the text begins with the mark of UTF-16, or that every second byte of its beginning is zero as in UTF-16 of
+// ASCII.
 func (d *document) wide() bool {
+	if strings.HasPrefix(d.text, "\xff\xfe") || strings.HasPrefix(d.text, "\xfe\xff") {
+		return true
+	}
 	head := d.text[:min(len(d.text), 64)]
 	return len(head) >= 4 && strings.Count(head, "\x00") >= len(head)/2-1
 }

@@ -26,6 +26,7 @@ type source struct {
 	doc    *document
 	at     policies.Path // where the object stands in the document: items[3] of a List
 	secret bool          // its values are not to be shown
+	beside bool          // a Secret may be written in the same document
 }
 
 // Locate implements policies.Source. A value inside an alias or a merge is shown where the anchor has it.
@@ -45,7 +46,7 @@ func (s *source) Locate(p policies.Path, at policies.Aspect) (policies.Position,
 		from, to = where.key, where.keyEnd
 	}
 	pos := s.doc.position(from, to)
-	if s.secret && hidden(p, pos.Text) {
+	if s.secret && hidden(p, pos.Text) || s.beside && hidden(nil, pos.Text) {
 		pos.Text = maskLine(pos.Text)
 		if pos.EndColumn > len(pos.Text)+1 {
 			pos.EndColumn = 0

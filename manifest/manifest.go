@@ -161,7 +161,7 @@ func (d *document) objects(root any, at policies.Path, count *int, yield func(*p
 		}
 		return true
 	}
-	source := &source{doc: d, at: at, secret: kind == "Secret" && apiVersion == "v1"}
+	source := &source{doc: d, at: at, secret: kind == "Secret", beside: len(at) > 0 && d.maybeSecret()}
 	pos, _ := source.start()
 	origin := policies.Origin{File: d.file, Document: *count, Line: pos.Line, Column: pos.Column}
 	*count++

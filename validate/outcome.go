@@ -59,9 +59,6 @@ func (s *identities) add(file int, o *policies.Object, namespace string) (first 
 	if o.Name == "" {
 		return seenAt{}, false
 	}
-	if namespace == "" {
-		namespace = o.Namespace
-	}
 	text := strings.Join([]string{o.Kind.Group, o.Kind.Kind, namespace, o.Name}, "\x00")
 	key := [2]uint64{maphash.String(s.one, text), maphash.String(s.two, text)}
 	first, doubled = s.seen[key]
