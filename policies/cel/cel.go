@@ -216,8 +216,9 @@ func (b *bundle) bind() {
 		if len(bindings) == 0 && !b.unbound(d, &bindings) || p == nil {
 			continue
 		}
+		p.shared = len(bindings) > 1
 		for _, bound := range bindings {
-			b.add(p, bound, len(bindings) > 1)
+			b.add(p, bound)
 		}
 	}
 }
@@ -244,12 +245,12 @@ func (b *bundle) unbound(d *definition, bindings *[]*binding) bool {
 	return true
 }
 
-func (b *bundle) add(p *policy, with *binding, several bool) {
+func (b *bundle) add(p *policy, with *binding) {
 	out := &policies.Policy{
 		Name: p.name, Kind: "cel", Origin: p.def.doc.Locate(policies.Path{"metadata", "name"}, policies.AtValue),
 		Match: coarse(p.def.Spec.MatchConstraints), Action: actionOf(with.Spec.ValidationActions),
 	}
-	if several {
+	if p.shared {
 		out.Name += "/" + with.Name
 	}
 	if err := p.describe(out); err != nil {

@@ -43,14 +43,16 @@ var (
 // means that time ran out.
 func (p *policy) evaluate(ctx context.Context, in *inputs, params any) (*opinion, error) {
 	o := &opinion{}
-	// Match conditions see no namespaceObject, and may not use variables.
-	conditions := &evaluation{ctx, p, &activation{inputs: in, request: in.unmatched, params: params}, celconfig.RuntimeCELCostBudgetMatchConditions}
-	matched := conditions.matchConditions(o)
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("no time left to judge: %w", context.Cause(ctx))
-	}
-	if !matched {
-		return o, nil
+	if len(p.conditions) > 0 {
+		// Match conditions see no namespaceObject, and may not use variables.
+		conditions := &evaluation{ctx, p, &activation{inputs: in, request: in.unmatched, params: params}, celconfig.RuntimeCELCostBudgetMatchConditions}
+		matched := conditions.matchConditions(o)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("no time left to judge: %w", context.Cause(ctx))
+		}
+		if !matched {
+			return o, nil
+		}
 	}
 	act := &activation{inputs: in, request: in.request, namespace: in.namespace, params: params}
 	if len(p.variables) > 0 {
@@ -61,7 +63,7 @@ func (p *policy) evaluate(ctx context.Context, in *inputs, params any) (*opinion
 		annotations := &evaluation{ctx, p, act, celconfig.RuntimeCELCostBudget}
 		annotations.auditAnnotations(o)
 	}
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return nil, fmt.Errorf("no time left to judge: %w", context.Cause(ctx))
 	}
 	if len(o.ignored) > 0 && len(o.violations) == 0 && o.unknown == 0 {
@@ -195,9 +197,12 @@ func (p *policy) validate(ctx context.Context, o *opinion, act *activation) (sto
 // on what the validations left of the budget; that makes a difference only where it could run out.
 func (ev *evaluation) messages(failed []int) ([]string, error) {
 	p := ev.policy
+	all := int64(p.messageCount+len(p.variables))*celconfig.PerCallLimit > ev.budget
+	if len(failed) == 0 && !all {
+		return nil, nil
+	}
 	ev.act.begin()
 	messages := make([]string, len(failed))
-	all := int64(p.messageCount+len(p.variables))*celconfig.PerCallLimit > ev.budget
 	next := 0
 	for i := range p.validations {
 		v := &p.validations[i]

@@ -32,7 +32,10 @@ func (b *bound) judge(ctx context.Context, c *policies.Change) (policies.Finding
 	if why := unasked(c.Resource); why != "" {
 		return policies.Finding{Skipped: why}, nil
 	}
-	r := requestOf(c)
+	r, err := requestOf(c)
+	if err != nil {
+		return policies.Finding{}, err
+	}
 	finding, err := b.answer(ctx, r)
 	if err != nil || len(finding.Violations) > 0 {
 		return finding, err
@@ -119,7 +122,7 @@ func (b *bound) ask(ctx context.Context, r *request) (*outcome, error) {
 		return nil, err
 	}
 	for _, param := range params {
-		opinion, err := b.policy.opinionOf(ctx, r, matched.as, in, param)
+		opinion, err := b.policy.opinionOf(ctx, r, in, param)
 		if err != nil {
 			return nil, err
 		}
@@ -143,6 +146,9 @@ type matchKey struct {
 
 // matches asks the policy's own constraints, once for all its bindings.
 func (p *policy) matches(r *request) (answer, error) {
+	if !p.shared {
+		return p.matcher.match(r)
+	}
 	v, err := r.change.Derive(matchKey{p, r.operation}, func() (any, error) { return p.matcher.match(r) })
 	if err != nil {
 		return answer{}, err
@@ -157,14 +163,18 @@ type opinionKey struct {
 }
 
 // opinionOf evaluates the policy, once for all bindings that give it the same parameters.
-func (p *policy) opinionOf(ctx context.Context, r *request, as target, in *inputs, param *policies.Object) (*opinion, error) {
-	v, err := r.change.Derive(opinionKey{p, param, r.operation}, func() (any, error) {
+func (p *policy) opinionOf(ctx context.Context, r *request, in *inputs, param *policies.Object) (*opinion, error) {
+	evaluate := func() (*opinion, error) {
 		params, err := p.paramsValue(r, param)
 		if err != nil {
 			return nil, err
 		}
 		return p.evaluate(ctx, in, params)
-	})
+	}
+	if !p.shared {
+		return evaluate()
+	}
+	v, err := r.change.Derive(opinionKey{p, param, r.operation}, func() (any, error) { return evaluate() })
 	if err != nil {
 		return nil, err
 	}

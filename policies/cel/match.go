@@ -24,7 +24,18 @@ type request struct {
 	oldKnown  bool   // oldObject is what c.Old says
 }
 
-func requestOf(c *policies.Change) *request {
+type requestKey struct{}
+
+// requestOf is made once for all policies.
+func requestOf(c *policies.Change) (*request, error) {
+	v, err := c.Derive(requestKey{}, func() (any, error) { return newRequest(c), nil })
+	if err != nil {
+		return nil, err
+	}
+	return v.(*request), nil
+}
+
+func newRequest(c *policies.Change) *request {
 	subject := c.Subject()
 	r := &request{
 		change: c, operation: c.Operation, resource: c.Resource, kind: subject.Kind,

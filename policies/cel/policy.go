@@ -26,6 +26,7 @@ type policy struct {
 	annotations    []annotation
 	convert        Converter
 
+	shared         bool // several bindings bind it, so that its answers are kept for the others
 	watchesUpdates bool // its answer may differ between a creation and an update of the same object
 }
 
