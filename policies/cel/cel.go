@@ -172,7 +172,7 @@ func (b *bundle) compile(ctx context.Context) error {
 	for range min(runtime.GOMAXPROCS(0), len(b.definitions)) {
 		workers.Go(func() {
 			for i := range next {
-				compiled[i], errs[i] = compilePolicy(b.definitions[i], envs, b.options.API, b.options.Convert)
+				compiled[i], errs[i] = b.compileOne(b.definitions[i], envs)
 			}
 		})
 	}
@@ -193,6 +193,16 @@ func (b *bundle) compile(ctx context.Context) error {
 		b.errs = append(b.errs, errs[i]...)
 	}
 	return nil
+}
+
+// compileOne turns a panic of the CEL compiler into an error of the policy that brought it down.
+func (b *bundle) compileOne(d *definition, envs *environments) (p *policy, errs []error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p, errs = nil, []error{errorAt(d.doc, nil, policies.AtValue, fmt.Errorf("policy %s: its compiler panicked: %v", d.Name, v))}
+		}
+	}()
+	return compilePolicy(d, envs, b.options.API, b.options.Convert)
 }
 
 // bind makes the policies that the engine asks.
