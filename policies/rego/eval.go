@@ -256,5 +256,28 @@ func (s *suite) failure(p *pkg, err error) error {
 	if at == nil {
 		at = p.origin
 	}
+	if e.Code == topdown.ConflictErr {
+		at = firstOf(s.compiler, at)
+	}
 	return policies.ErrorAt(s.all.position(at), errors.New(message(&ast.Error{Message: e.Message})))
+}
+
+// firstOf is where the rule that is defined at a place is defined first: OPA tells of a conflict at any of the definitions.
+func firstOf(c *ast.Compiler, at *ast.Location) *ast.Location {
+	m := c.Modules[at.File]
+	if m == nil {
+		return at
+	}
+	for _, rule := range m.Rules {
+		if rule.Location.Compare(at) != 0 && rule.Head.Location.Compare(at) != 0 {
+			continue
+		}
+		for _, other := range c.GetRulesExact(rule.Ref().GroundPrefix()) {
+			if other.Location.Compare(at) < 0 {
+				at = other.Location
+			}
+		}
+		break
+	}
+	return at
 }

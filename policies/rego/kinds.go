@@ -20,9 +20,17 @@ type kinds struct {
 type names map[string]bool
 
 var (
-	objectKind = []ast.Ref{ast.MustParseRef("input.kind")}
-	reviewKind = []ast.Ref{ast.MustParseRef("input.request.kind.kind"), ast.MustParseRef("input.request.object.kind")}
+	objectKind = []ast.Ref{inputRef("kind")}
+	reviewKind = []ast.Ref{inputRef("request", "kind", "kind"), inputRef("request", "object", "kind")}
 )
+
+func inputRef(steps ...string) ast.Ref {
+	ref := ast.Ref{ast.InputRootDocument}
+	for _, step := range steps {
+		ref = append(ref, ast.StringTerm(step))
+	}
+	return ref
+}
 
 // ofUnit is the kinds that a unit can hold for; nil is all.
 func (k *kinds) ofUnit(u *unit) []policies.KindRule {

@@ -209,13 +209,17 @@ func compileModules(all sources, data *document, g guard) (*ast.Compiler, error)
 	for file, s := range all {
 		modules[file] = s.module
 	}
-	compiler := ast.NewCompiler().
-		WithCapabilities(g.capabilities()).
-		WithPathConflictsCheck(data.exists).
-		SetErrorLimit(0)
+	compiler := newCompiler(data, g)
 	compiler.Compile(modules)
 	if compiler.Failed() {
 		return nil, errors.Join(all.located(compiler.Errors)...)
 	}
 	return compiler, nil
+}
+
+func newCompiler(data *document, g guard) *ast.Compiler {
+	return ast.NewCompiler().
+		WithCapabilities(g.capabilities()).
+		WithPathConflictsCheck(data.exists).
+		SetErrorLimit(0)
 }

@@ -388,12 +388,17 @@ func always(ref ast.Ref) bool {
 	if ref[0].Equal(ast.InputRootDocument) {
 		return len(ref) == 1 || len(ref) == 2 && ref[1].Equal(ast.StringTerm("request"))
 	}
-	for _, path := range []string{"data", "data.inventory", "data.inventory.namespace", "data.inventory.cluster", "data.conftest", "data.kubernetes"} {
-		if ref.String() == path {
-			return true
-		}
+	if len(ref) == 1 {
+		return true
 	}
-	return len(ref) == 4 && ref.HasPrefix(ast.MustParseRef("data.inventory.namespace"))
+	first, _ := ref[1].Value.(ast.String)
+	switch first {
+	case "conftest", "kubernetes":
+		return len(ref) == 2
+	case "inventory":
+		return len(ref) < 4 || len(ref) == 4 && ref[2].Equal(ast.StringTerm("namespace"))
+	}
+	return false
 }
 
 // whole looks at the whole of fields.

@@ -12,7 +12,7 @@ import (
 
 // admissionPackage is where OPA's own admission webhook has its policies (openpolicyagent.org, "Kubernetes"): it and what lies
 // below it get the AdmissionReview as input.
-var admissionPackage = ast.MustParseRef("data.kubernetes.admission")
+var admissionPackage = ast.Ref{ast.DefaultRootDocument, ast.StringTerm("kubernetes"), ast.StringTerm("admission")}
 
 func (p *pkg) isReview() bool { return !p.combine && p.ref.HasPrefix(admissionPackage) }
 
