@@ -40,7 +40,12 @@ func violationOf(e *field.Error, o *policies.Object, m *made) policies.Violation
 	}
 	// Some details end with a dump of the internal types.
 	detail, _, _ := strings.Cut(e.Detail, "\n")
-	detail = lowerFirst(strings.TrimSuffix(detail, "."))
+	detail = clause(detail)
+	if wanted, ok := wantedType(e); ok { // a default in a CRD
+		value, _ := policies.Lookup(o.Map(), p)
+		v.Message = fmt.Sprintf("%s: expected %s, got %s", name, wanted, describe(value))
+		return v
+	}
 	switch e.Type {
 	case field.ErrorTypeRequired:
 		v.Message = name + " is required"
@@ -167,6 +172,15 @@ func text(v any) (string, bool) {
 		return rv.String(), true
 	}
 	return "", false
+}
+
+// clause is a sentence of the API server as a part of ours: it begins small and has no final stop, which a lone "." at the end of
+// a detail is not.
+func clause(detail string) string {
+	if !strings.HasSuffix(detail, " .") {
+		detail = strings.TrimSuffix(detail, ".")
+	}
+	return lowerFirst(detail)
 }
 
 func lowerFirst(s string) string {

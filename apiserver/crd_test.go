@@ -231,6 +231,35 @@ func TestACRDThatCannotBeUsedLeavesItsObjectsUnjudged(t *testing.T) {
 	}
 }
 
+func TestACRDIsJudgedWhereItIsWritten(t *testing.T) {
+	t.Parallel()
+	doc, _, _ := strings.Cut(certificatesCRD, "\n---\n")
+	const at = "spec.versions[0].schema.openAPIV3Schema.properties.spec"
+	for _, c := range []struct{ name, from, to, want string }{
+		{"a good one is taken", "", "", ""},
+		{"a type that is none", "type: integer, format: int32, minimum: 0, maximum: 10, default: 1", "type: integr",
+			at + `.properties.copies.type [not-supported-value] ` + at + `.properties.copies.type: unsupported value "integr": expected one of "array", "boolean", "integer", "number", "object", "string" (did you mean "integer"?)`},
+		{"a default that does not fit", "default: 2160h", "default: 5",
+			at + `.properties.duration.default [type] ` + at + `.properties.duration.default: expected duration, got integer 5`},
+		{"a rule of a field that is not there", `rule: "!has(self.renewBefore)`, `rule: "!has(self.renewAfter)`,
+			at + `.x-kubernetes-validations[0].rule [invalid] ` + at + `.x-kubernetes-validations[0].rule: invalid value: compilation failed: ERROR: <input>:1:5: undefined field 'renewAfter'`},
+		{"a list map without its key", "x-kubernetes-list-map-keys: [type]", "x-kubernetes-list-map-keys: [typo]",
+			at + `.properties.additionalOutputs.x-kubernetes-list-map-keys [invalid] ` + at + `.properties.additionalOutputs.x-kubernetes-list-map-keys: invalid value: entries must all be names of item properties`},
+		{"a path without its dot", "specReplicasPath: .spec.copies", "specReplicasPath: spec.copies",
+			`spec.versions[0].subresources.scale.specReplicasPath [invalid] spec.versions[0].subresources.scale.specReplicasPath: invalid value "spec.copies": must be a simple json path starting with .`},
+		{"no version to store", "storage: true", "storage: false",
+			`spec.versions [invalid] spec.versions: invalid value: must have exactly one version marked as storage version`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			a := rules(t).Admit(nil, parse(t, strings.Replace(doc, c.from, c.to, 1)), nil)
+			if got := said(a.Violations); got != c.want || a.Err != nil || !a.Known {
+				t.Errorf("said\n%s\nexpected\n%s\nerror %v", got, c.want, a.Err)
+			}
+		})
+	}
+}
+
 func TestFindPathKnowsWhereAKeyEnds(t *testing.T) {
 	t.Parallel()
 	content := map[string]any{"metadata": map[string]any{"annotations": map[string]any{"a.b/c[0]": "x", "a": "y"}}, "l": []any{map[string]any{"k.l": 1}}}

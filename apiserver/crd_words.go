@@ -60,14 +60,13 @@ func customViolation(e *field.Error, content map[string]any) policies.Violation 
 	if _, rest, ok := strings.Cut(detail, " in body "); ok {
 		detail = rest
 	}
-	detail = lowerFirst(strings.TrimSuffix(detail, "."))
+	detail = clause(detail)
 	value, written := policies.Lookup(content, p)
-	switch e.Type {
-	case field.ErrorTypeTypeInvalid:
-		wanted := strings.TrimPrefix(detail, "must be of type ")
-		wanted, _, _ = strings.Cut(wanted, ":")
-		v.Message = fmt.Sprintf("%s: expected %s, got %s", name, typeName(wanted), describe(value))
+	if wanted, ok := wantedType(e); ok {
+		v.Message = fmt.Sprintf("%s: expected %s, got %s", name, wanted, describe(value))
 		return v
+	}
+	switch e.Type {
 	case field.ErrorTypeRequired:
 		v.Message = name + " is required"
 	case field.ErrorTypeDuplicate:
@@ -98,6 +97,16 @@ func customViolation(e *field.Error, content map[string]any) policies.Violation 
 		v.Message += ": " + detail
 	}
 	return v
+}
+
+// wantedType is the type that kube-openapi expected, when that is what an error is about.
+func wantedType(e *field.Error) (string, bool) {
+	_, wanted, ok := strings.Cut(e.Detail, "must be of type ")
+	if !ok || e.Type != field.ErrorTypeTypeInvalid {
+		return "", false
+	}
+	wanted, _, _ = strings.Cut(wanted, ":")
+	return typeName(wanted), true
 }
 
 // typeName is a type of JSON Schema as our messages name it.
