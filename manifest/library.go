@@ -284,6 +284,9 @@ func (d *document) syntax(err error) *Problem {
 	for from < len(d.text) && (d.text[from] == ' ' || d.text[from] == '\t') {
 		from++
 	}
+	if message == syntaxFixes[0].message {
+		from = d.secondColon(from)
+	}
 	return d.problem(RuleSyntax, from, 0, message, fix)
 }
 
@@ -308,6 +311,21 @@ var syntaxFixes = []struct{ part, message, fix string }{
 	{"did not find expected node content", "value is missing, or begins with a character that cannot begin one", "put the value in quotes, or close the bracket"},
 	{"invalid map key", "key is a map or a list, expected a text", "put the key in quotes"},
 	{"unsupported map key", "key is empty or null, expected a text", "put the key in quotes"},
+}
+
+// secondColon is the offset of the second colon of the line at from that makes a key, or from.
+func (d *document) secondColon(from int) int {
+	line, _, _ := strings.Cut(d.text[from:], "\n")
+	line = strings.TrimRight(line, "\r") + " "
+	first := strings.Index(line, ": ")
+	if first < 0 {
+		return from
+	}
+	second := strings.Index(line[first+1:], ": ")
+	if second < 0 {
+		return from
+	}
+	return from + first + 1 + second
 }
 
 // lineStart is the offset of a 1-based line of the text, or of the last line that has something.

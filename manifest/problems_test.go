@@ -24,7 +24,7 @@ func TestProblemsNameTheirPlace(t *testing.T) {
 		{"a doubled key in braces", "", head + "data: {a: 1, a: 2}\n", []string{`duplicate-key 3:14 "data: {a: 1, a: 2}" key "a" is written twice, first at line 3; expected once`}},
 		{"a doubled key in JSON", "", `{"apiVersion": "v1", "kind": "Pod", "kind": "Pod"}`, []string{`duplicate-key 1:37 "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"kind\": \"Pod\"}" key "kind" is written twice, first at line 1; expected once`}},
 		{"a merged key that is overridden is none", "", head + "a: &a {x: 1}\nb:\n  <<: *a\n  x: 2\n", nil},
-		{"a colon in a value", "", head + "data:\n  a: b: c\n", []string{`syntax 4:3 "  a: b: c" a key with a value stands where only a value can, expected a new line or quotes`}},
+		{"a colon in a value", "", head + "data:\n  a: b: c\n", []string{`syntax 4:7 "  a: b: c" a key with a value stands where only a value can, expected a new line or quotes`}},
 		{"a tab", "", head + "data:\n\ta: b\n", []string{`syntax 4:1 "\ta: b" line is indented with a tab, which YAML forbids; expected spaces`}},
 		{"a line that fits nowhere", "", head + "data:\n  a: b\n c: d\n", []string{`syntax 5:2 " c: d" line does not fit the map above it, expected a key at the map's indentation`}},
 		{"a list that ends as a map", "", head + "data:\n- a\nb\n", []string{`syntax 5:1 "b" key has no colon, expected ` + "`key: value`"}},
@@ -63,7 +63,7 @@ func TestProblemsNameTheirPlace(t *testing.T) {
 		{"a kustomization", "x/kustomization.yaml", "resources: [a.yaml]\n", []string{`not-a-manifest 1:1 "resources: [a.yaml]" document has no apiVersion and no kind, expected a Kubernetes object: this looks like a kustomization`}},
 		{"values", "values.yaml", "replicaCount: 1\n", []string{`not-a-manifest 1:1 "replicaCount: 1" document has no apiVersion and no kind, expected a Kubernetes object: this looks like values of a Helm chart`}},
 		{"a workflow", "ci.yaml", "on: push\njobs: {}\n", []string{`not-a-manifest 1:1 "on: push" document has no apiVersion and no kind, expected a Kubernetes object: this looks like a CI workflow`}},
-		{"a broken Secret shows no value", "", "apiVersion: v1\nkind: Secret\nstringData:\n  password: hunter2: x\n", []string{`syntax 4:3 "  password: ***" a key with a value stands where only a value can, expected a new line or quotes`}},
+		{"a broken Secret shows no value", "", "apiVersion: v1\nkind: Secret\nstringData:\n  password: hunter2: x\n", []string{`syntax 4:20 "  password: ***" a key with a value stands where only a value can, expected a new line or quotes`}},
 		{"a doubled key of a Secret shows no value", "", "apiVersion: v1\nkind: Secret\nstringData:\n  p: hunter2\n  p: hunter3\n", []string{`duplicate-key 5:3 "  p: ***" key "p" is written twice, first at line 4; expected once`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -46,7 +46,9 @@ func (s *splitter) fill() bool {
 		s.pos = 0
 	}
 	if cap(s.buf)-len(s.buf) < readSize {
-		grown := make([]byte, len(s.buf), max(2*cap(s.buf), len(s.buf)+readSize))
+		// No document is read beyond the limit, so more is never needed.
+		room := max(min(2*cap(s.buf), s.limits.Document+2*readSize), len(s.buf)+readSize)
+		grown := make([]byte, len(s.buf), room)
 		copy(grown, s.buf)
 		s.buf = grown
 	}

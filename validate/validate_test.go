@@ -189,7 +189,7 @@ func TestWhatIsNoManifestIsToldOrNoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantLines(t, lines, []string{
-		"a/broken.yaml:1 deny manifest/syntax 1:1 a key with a value stands where only a value can, expected a new line or quotes",
+		"a/broken.yaml:1 deny manifest/syntax 1:5 a key with a value stands where only a value can, expected a new line or quotes",
 		"a/list.yaml:1 deny manifest/not-a-manifest 1:1 document is a list, expected a Kubernetes object with apiVersion and kind",
 		"b/values.yaml:1 allow",
 		"chart/templates/cm.yaml:1 allow",
@@ -238,10 +238,10 @@ func TestSymbolicLinksAreFollowedInsideTheFolderOnly(t *testing.T) {
 	}
 	wantLines(t, lines, []string{
 		"repo/a/x.yaml:1 allow",
-		"repo/b/nowhere.yaml:0 unsure repo/b/nowhere.yaml: file cannot be read: symbolic link leads nowhere or in a circle: no such file or directory",
+		"repo/b/nowhere.yaml:0 unsure repo/b/nowhere.yaml: file cannot be read: symbolic link leads nowhere, expected a file",
 		"repo/b/out.yaml:0 unsure repo/b/out.yaml: file cannot be read: symbolic link leads out of the folder that is checked, expected a target inside it",
 		"repo/b/outfolder:0 unsure repo/b/outfolder: file cannot be read: symbolic link leads out of the folder that is checked, expected a target inside it",
-		"repo/b/self.yaml:0 unsure repo/b/self.yaml: file cannot be read: symbolic link leads nowhere or in a circle: EvalSymlinks: too many links",
+		"repo/b/self.yaml:0 unsure repo/b/self.yaml: file cannot be read: symbolic link cannot be followed, perhaps because it leads in a circle: EvalSymlinks: too many links",
 		"repo/c/real.yaml:1 allow",
 		"repo/c/text.yaml:1 allow",
 	})

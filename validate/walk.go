@@ -229,7 +229,11 @@ func (w *walker) link(ctx context.Context, link string, known map[string]bool) e
 			w.skip(link, "symbolic link that leads nowhere")
 			return nil
 		}
-		w.fail(link, fmt.Errorf("symbolic link leads nowhere or in a circle: %w", cause(err)))
+		if errors.Is(err, fs.ErrNotExist) {
+			w.fail(link, errors.New("symbolic link leads nowhere, expected a file"))
+		} else {
+			w.fail(link, fmt.Errorf("symbolic link cannot be followed, perhaps because it leads in a circle: %w", cause(err)))
+		}
 		return nil
 	}
 	info, err := os.Stat(real)
