@@ -31,6 +31,7 @@ type builtin struct {
 	strategy strategy
 	scheme   *runtime.Scheme
 	internal runtime.GroupVersioner
+	storage  schema.GroupVersion // the version that it is stored in
 	typ      reflect.Type
 	ctx      context.Context // as the API server's handlers make it for this resource
 	jsonOnly bool            // stored as JSON, so that empty lists and maps stay
@@ -52,6 +53,10 @@ func makeBuiltin(gvk policies.GroupVersionKind, plural string, s strategy, schem
 	}
 	b.typ = scheme.KnownTypes(schema.GroupVersion{Group: gvk.Group, Version: gvk.Version})[gvk.Kind]
 	b.life = lifetimeOf(reflect.New(b.typ).Interface(), gvk)
+	b.storage = schema.GroupVersion{Group: gvk.Group, Version: gvk.Version}
+	if preferred := scheme.PrioritizedVersionsForGroup(gvk.Group); len(preferred) > 0 && scheme.Recognizes(preferred[0].WithKind(gvk.Kind)) {
+		b.storage = preferred[0]
+	}
 	ctx := genericapirequest.WithRequestInfo(context.Background(), &genericapirequest.RequestInfo{
 		IsResourceRequest: true, Verb: "create", APIPrefix: "apis",
 		APIGroup: gvk.Group, APIVersion: gvk.Version, Resource: plural,
@@ -74,6 +79,7 @@ type made struct {
 	kind      *builtin
 	object    runtime.Object
 	meta      metav1.Object
+	written   map[string]any
 	named     bool // the name is a placeholder
 	spaced    bool // the namespace is a placeholder
 	decode    []policies.Violation
@@ -86,7 +92,7 @@ func (b *builtin) read(o *policies.Object) (*made, error) {
 	d := decoder{path: make([]step, 0, 16)}
 	versioned := reflect.New(b.typ)
 	d.value(planOf(b.typ), o.Map(), versioned.Elem())
-	m := &made{kind: b, decodable: len(d.mistyped) == 0}
+	m := &made{kind: b, written: o.Map(), decodable: len(d.mistyped) == 0}
 	if len(d.mistyped)+len(d.unknown) > 0 {
 		m.decode, m.meant = d.violations(), d.meant
 	}
@@ -132,8 +138,11 @@ func (m *made) prepare(ctx context.Context) error {
 	m.meta.SetResourceVersion("")
 	m.meta.SetManagedFields(nil)
 	unnamed := m.meta.GetName() == ""
-	if base := m.meta.GetGenerateName(); base != "" && unnamed && m.kind.strategy.GenerateName("x") != "x" {
-		m.meta.SetName(base[:min(len(base), maxGenerateName)] + placeholderSuffix)
+	if base := m.meta.GetGenerateName(); base != "" && unnamed {
+		m.meta.SetName(base) // as some kinds leave it
+		if m.kind.strategy.GenerateName("x") != "x" {
+			m.meta.SetName(base[:min(len(base), maxGenerateName)] + placeholderSuffix)
+		}
 	}
 	m.fillNamespace()
 	if err := begin(ctx, m.object); err != nil {
@@ -144,24 +153,29 @@ func (m *made) prepare(ctx context.Context) error {
 	return nil
 }
 
-// update does what the API server does when m replaces old, up to storing it. An old object without a uid was never in a
-// cluster: it is the manifest that the new one takes the place of, and both go through creation first.
+// update does what the API server does when m is applied over old, up to storing it. An old object without a uid was never in a
+// cluster: it is the manifest that the new one takes the place of, and goes through creation first.
 func (m *made) update(old *made) (errs field.ErrorList, warnings []string, err error) {
 	s := m.kind.strategy
 	ctx := warning.WithWarningRecorder(m.context(), recorder{&warnings})
+	var wrote func(path ...any) bool
 	if old.meta.GetUID() == "" {
-		for _, each := range []*made{old, m} {
-			if err := each.prepare(m.context()); err != nil {
-				return nil, nil, err
-			}
+		if err := old.prepare(m.context()); err != nil {
+			return nil, nil, err
 		}
-	} else {
-		m.fillNamespace()
-		if err := beginUpdate(ctx, m.object); err != nil {
-			return nil, nil, fmt.Errorf("admission plugin: %w", err)
+		wrote = func(path ...any) bool {
+			v, ok := policies.Lookup(old.written, path)
+			return ok && v != nil
 		}
 	}
-	carry(m.object, old.object)
+	m.fillNamespace()
+	if m.meta.GetName() == "" {
+		m.meta.SetName(old.meta.GetName())
+	}
+	if err := beginUpdate(ctx, m.object); err != nil {
+		return nil, nil, fmt.Errorf("admission plugin: %w", err)
+	}
+	carry(m.object, old.object, wrote)
 	if old.meta.GetResourceVersion() == "" {
 		old.meta.SetResourceVersion("1")
 	}
@@ -246,11 +260,24 @@ func (r recorder) AddWarning(_, text string) { *r.to = append(*r.to, text) }
 func (m *made) stored() (map[string]any, error) {
 	gv := schema.GroupVersion{Group: m.kind.gvk.Group, Version: m.kind.gvk.Version}
 	// Conversion shares memory with its result. Nothing reads the internal object any more.
-	versioned, err := m.kind.scheme.UnsafeConvertToVersion(m.object, gv)
+	versioned, err := m.kind.scheme.UnsafeConvertToVersion(m.object, m.kind.storage)
 	if err != nil {
-		return nil, fmt.Errorf("convert back: %w", err)
+		return nil, fmt.Errorf("convert to storage: %w", err)
+	}
+	if !m.kind.jsonOnly {
+		v := reflect.ValueOf(versioned).Elem()
+		forgetEmpty(planOf(v.Type()), v)
 	}
 	m.kind.scheme.Default(versioned)
+	if m.kind.storage != gv {
+		internal, err := m.kind.scheme.UnsafeConvertToVersion(versioned, m.kind.internal)
+		if err != nil {
+			return nil, fmt.Errorf("convert from storage: %w", err)
+		}
+		if versioned, err = m.kind.scheme.UnsafeConvertToVersion(internal, gv); err != nil {
+			return nil, fmt.Errorf("convert back: %w", err)
+		}
+	}
 	v, err := encodedAs(versioned, m.kind.jsonOnly)
 	if err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -130,16 +129,8 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 	a.Violations = append(a.Violations, m.decode...)
 	seen := map[string]bool{}
 	for _, e := range errs {
-		if e.BadValue == "" && e.Type == field.ErrorTypeInvalid && slices.ContainsFunc(errs, func(other *field.Error) bool {
-			return other.Type == field.ErrorTypeRequired && other.Field == e.Field
-		}) {
-			continue // that it is missing says it
-		}
 		if e.Type == field.ErrorTypeRequired && slices.Contains(m.meant, e.Field) {
 			continue // it is written, with a slip in its name
-		}
-		if len(errs) > 1 && strings.HasPrefix(e.Field, "status.") && o.Map()["status"] == nil {
-			continue // what the strategy made of a field that another error is about
 		}
 		if e.Type == field.ErrorTypeInternal {
 			a.Err = errors.Join(a.Err, fmt.Errorf("%s: %w", o, e))

@@ -1,8 +1,10 @@
 package apiserver
 
 import (
+	"errors"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/rest"
 	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
 	_ "k8s.io/kubernetes/pkg/apis/apiserverinternal/install"
@@ -29,6 +31,7 @@ import (
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicy"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicybinding"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingwebhookconfiguration"
+	"k8s.io/kubernetes/pkg/registry/admissionregistration/resolver"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/validatingadmissionpolicy"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/validatingadmissionpolicybinding"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/validatingwebhookconfiguration"
@@ -185,10 +188,10 @@ func resourceRows() []resourceRow {
 		{flow, "PriorityLevelConfiguration", "prioritylevelconfigurations", v1, nil, prioritylevelconfiguration.Strategy},
 
 		{admission, "MutatingAdmissionPolicy", "mutatingadmissionpolicies", v1, []string{"v1beta1", "v1alpha1"}, mutatingadmissionpolicy.NewStrategy(nil, nil)},
-		{admission, "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", v1, []string{"v1beta1", "v1alpha1"}, mutatingadmissionpolicybinding.NewStrategy(nil, nil, nil)},
+		{admission, "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", v1, []string{"v1beta1", "v1alpha1"}, mutatingadmissionpolicybinding.NewStrategy(nil, nil, unasked)},
 		{admission, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", v1, nil, mutatingwebhookconfiguration.Strategy},
 		{admission, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", v1, v1beta1, validatingadmissionpolicy.NewStrategy(nil, nil)},
-		{admission, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", v1, v1beta1, validatingadmissionpolicybinding.NewStrategy(nil, nil, nil)},
+		{admission, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", v1, v1beta1, validatingadmissionpolicybinding.NewStrategy(nil, nil, unasked)},
 		{admission, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", v1, nil, validatingwebhookconfiguration.Strategy},
 
 		{certs, "CertificateSigningRequest", "certificatesigningrequests", v1, nil, certificates.Strategy},
@@ -205,6 +208,11 @@ func resourceRows() []resourceRow {
 		{"storagemigration.k8s.io", "StorageVersionMigration", "storageversionmigrations", nil, v1beta1, storagemigration.Strategy},
 		{"internal.apiserver.k8s.io", "StorageVersion", "storageversions", nil, []string{"v1alpha1"}, storageversion.Strategy},
 	}
+}
+
+// unasked resolves the kinds of parameters for an authorizer that is not there: who may read them is not for validation.
+var unasked resolver.ResourceResolverFunc = func(schema.GroupVersionKind) (schema.GroupVersionResource, error) {
+	return schema.GroupVersionResource{}, errors.New("no authorizer asks")
 }
 
 // transient are the kinds that can be posted and are never stored, and whether they are namespaced.

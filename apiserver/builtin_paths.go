@@ -84,6 +84,7 @@ var renames = func() []rename {
 	hpa := policies.GroupKind{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}
 	driver := policies.GroupKind{Group: "storage.k8s.io", Kind: "CSIDriver"}
 	node := policies.GroupKind{Kind: "Node"}
+	volume := policies.GroupKind{Kind: "PersistentVolume"}
 	claim := policies.GroupKind{Kind: "PersistentVolumeClaim"}
 	event := policies.GroupKind{Group: "events.k8s.io", Kind: "Event"}
 	any := policies.GroupKind{Group: "*", Kind: "*"}
@@ -98,6 +99,10 @@ var renames = func() []rename {
 		{any, policies.Path{"securityContext", "shareProcessNamespace"}, policies.Path{"shareProcessNamespace"}},
 		{any, policies.Path{"exactly"}, policies.Path{}}, // resource.k8s.io/v1beta1 has the request's fields inline
 		{node, policies.Path{"metadata", "taints"}, policies.Path{"spec", "taints"}},
+		{event, policies.Path{"namespace"}, policies.Path{"metadata", "namespace"}},
+		{volume, policies.Path{"nodeAffinity"}, policies.Path{"spec", "nodeAffinity"}},
+		{volume, policies.Path{"volumeMode"}, policies.Path{"spec", "volumeMode"}},
+		{claim, policies.Path{"volumeMode"}, policies.Path{"spec", "volumeMode"}},
 		{driver, policies.Path{"spec", "attachedRequired"}, policies.Path{"spec", "attachRequired"}},
 		{claim, policies.Path{"resources", "storage"}, policies.Path{"resources", "requests", "storage"}},
 		{crd, policies.Path{"spec", "validation"}, policies.Path{"spec", "versions", 0, "schema"}},

@@ -43,6 +43,9 @@ func begin(ctx context.Context, obj runtime.Object) error {
 		if obj.Spec.Type == core.ServiceTypeExternalName {
 			obj.Spec.InternalTrafficPolicy = nil
 		}
+		if obj.Spec.HealthCheckNodePort == 0 && checksHealth(obj) {
+			obj.Spec.HealthCheckNodePort = placeholderPort
+		}
 	}
 	return nil
 }

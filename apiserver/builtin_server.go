@@ -3,6 +3,7 @@ package apiserver
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/kubernetes/pkg/apis/batch"
@@ -39,23 +40,59 @@ func ServerAssigned(gk policies.GroupKind) []Assigned {
 	return all
 }
 
-// serverAssigned is the one place that says what Stored leaves open. "#" stands for every item or key.
-var serverAssigned = []struct{ kind, paths, by string }{
-	{"*", "metadata.uid metadata.resourceVersion metadata.generation metadata.creationTimestamp metadata.managedFields metadata.selfLink", "the registry, for each write"},
-	{"*", "metadata.name", "the registry, from metadata.generateName"},
-	{"*", "metadata.namespace", "the client, when the manifest has none"},
-	{"Service", "spec.clusterIP spec.clusterIPs spec.ipFamilies spec.ipFamilyPolicy", "the allocator of addresses, after the cluster's address families"},
-	{"Service", "spec.ports.#.nodePort spec.healthCheckNodePort", "the allocator of ports"},
-	{"Job.batch", "spec.selector spec.template.metadata.labels[batch.kubernetes.io/controller-uid] spec.template.metadata.labels[controller-uid]", "the registry, from metadata.uid"},
-	{"Pod", "spec.volumes spec.containers.#.volumeMounts spec.initContainers.#.volumeMounts spec.imagePullSecrets", "the admission plugin ServiceAccount: the token, and the pull secrets of the account"},
-	{"Pod", "spec.priority spec.preemptionPolicy spec.priorityClassName", "the admission plugin Priority, from the cluster's PriorityClasses"},
-	{"Pod", "spec.overhead spec.nodeSelector spec.tolerations", "the admission plugin RuntimeClass, for a Pod with a runtimeClassName"},
-	{"Pod", "spec.containers.#.resources spec.initContainers.#.resources metadata.annotations[kubernetes.io/limit-ranger]", "the admission plugin LimitRanger, in a namespace with a LimitRange"},
-	{"PersistentVolumeClaim", "spec.storageClassName", "the admission plugin DefaultStorageClass"},
-	{"PersistentVolumeClaim", "spec.resources", "the admission plugin LimitRanger, in a namespace with a LimitRange"},
-	{"Ingress.networking.k8s.io", "spec.ingressClassName", "the admission plugin DefaultIngressClass"},
-	{"CertificateSigningRequest.certificates.k8s.io", "spec.username spec.uid spec.groups spec.extra", "the registry, from who asks"},
-	{"APIService.apiregistration.k8s.io", "status.conditions.#.lastTransitionTime", "the registry, from the time"},
+// serverAssigned is the one place that says what Stored leaves open. "#" stands for every item or key. What the strategies fill in
+// all the same, from the time, who asks or a placeholder, is taken out again: mine unless the manifest has it, theirs always,
+// because the API server overwrites what a manifest says there.
+var serverAssigned = []struct{ kind, paths, by, filled string }{
+	{"*", "metadata.uid metadata.resourceVersion metadata.generation metadata.creationTimestamp metadata.managedFields metadata.selfLink", "the registry, for each write", theirs},
+	{"*", "metadata.name", "the registry, from metadata.generateName", ""},
+	{"*", "metadata.namespace", "the client, when the manifest has none", ""},
+	{"Service", "spec.clusterIP spec.clusterIPs spec.ipFamilies spec.ipFamilyPolicy", "the allocator of addresses, after the cluster's address families", ""},
+	{"Service", "spec.ports.#.nodePort", "the allocator of ports", ""},
+	{"Service", "spec.healthCheckNodePort", "the allocator of ports", mine},
+	{"Job.batch", "spec.selector", "the registry, from metadata.uid", ""},
+	{"Job.batch", jobUIDLabels("metadata.labels") + " " + jobUIDLabels("spec.template.metadata.labels"), "the registry, from metadata.uid", mine},
+	{"PersistentVolume", "status.lastPhaseTransitionTime", "the registry, from the time", theirs},
+	{"Pod", "status.conditions.#.lastTransitionTime", "the registry, from the time", theirs},
+	{"Pod", "spec.volumes spec.containers.#.volumeMounts spec.initContainers.#.volumeMounts spec.imagePullSecrets", "the admission plugin ServiceAccount: the token, and the pull secrets of the account", ""},
+	{"Pod", "spec.priority spec.preemptionPolicy spec.priorityClassName", "the admission plugin Priority, from the cluster's PriorityClasses", ""},
+	{"Pod", "spec.overhead spec.nodeSelector spec.tolerations", "the admission plugin RuntimeClass, for a Pod with a runtimeClassName", ""},
+	{"Pod", "spec.containers.#.resources spec.initContainers.#.resources metadata.annotations[kubernetes.io/limit-ranger]", "the admission plugin LimitRanger, in a namespace with a LimitRange", ""},
+	{"PersistentVolumeClaim", "spec.storageClassName", "the admission plugin DefaultStorageClass", ""},
+	{"PersistentVolumeClaim", "spec.resources", "the admission plugin LimitRanger, in a namespace with a LimitRange", ""},
+	{"Ingress.networking.k8s.io", "spec.ingressClassName", "the admission plugin DefaultIngressClass", ""},
+	{"CertificateSigningRequest.certificates.k8s.io", "spec.username spec.uid spec.groups spec.extra", "the registry, from who asks", theirs},
+	{"APIService.apiregistration.k8s.io", "status.conditions.#.lastTransitionTime", "the registry, from the time", theirs},
+	{"ResourceSlice.resource.k8s.io", "spec.devices.#.taints.#.timeAdded spec.devices.#.basic.taints.#.timeAdded", "the defaults, from the time", mine},
+	{"DeviceTaintRule.resource.k8s.io", "spec.taint.timeAdded", "the defaults, from the time", mine},
+}
+
+const (
+	mine   = "mine"
+	theirs = "theirs"
+)
+
+func jobUIDLabels(at string) string {
+	return at + "[" + batch.ControllerUidLabel + "] " + at + "[" + batch.LegacyControllerUidLabel + "]"
+}
+
+// filled are the rows of serverAssigned that concern what Stored has to take out, by kind.
+var filled = sync.OnceValue(func() map[string][]filledField {
+	all := map[string][]filledField{}
+	for _, row := range serverAssigned {
+		if row.filled == "" || row.kind == "*" {
+			continue
+		}
+		for path := range strings.FieldsSeq(row.paths) {
+			all[row.kind] = append(all[row.kind], filledField{policies.ParsePath(path), row.filled == theirs})
+		}
+	}
+	return all
+})
+
+type filledField struct {
+	path   policies.Path
+	always bool
 }
 
 // stripAssigned takes out of a stored form what only a running server can know, and what stood in for it.
@@ -63,16 +100,61 @@ func (m *made) stripAssigned(content map[string]any) {
 	if metadata, ok := content["metadata"].(map[string]any); ok {
 		stripAssigned(metadata, m.named, m.spaced)
 	}
-	switch m.kind.gvk.GroupKind() {
+	gk := m.kind.gvk.GroupKind()
+	for _, f := range filled()[gk.String()] {
+		if f.always {
+			remove(content, nil, f.path)
+		} else {
+			remove(content, m.written, f.path)
+		}
+	}
+	switch gk {
 	case policies.GroupKind{Group: "batch", Kind: "Job"}:
 		m.stripJob(content)
-	case policies.GroupKind{Group: "apiregistration.k8s.io", Kind: "APIService"}:
-		conditions, _ := policies.Lookup(content, policies.Path{"status", "conditions"})
-		items, _ := conditions.([]any)
-		for _, item := range items {
-			if condition, ok := item.(map[string]any); ok {
-				delete(condition, "lastTransitionTime")
+	case policies.GroupKind{Kind: "Namespace"}:
+		if m.named {
+			removeLabel(content, "kubernetes.io/metadata.name", "metadata")
+		}
+	}
+}
+
+// remove deletes the field at p from stored, where written does not have it.
+func remove(stored, written any, p policies.Path) {
+	if p[0] == "#" {
+		items, _ := stored.([]any)
+		theirs, _ := written.([]any)
+		for i, item := range items {
+			var of any
+			if i < len(theirs) {
+				of = theirs[i]
 			}
+			remove(item, of, p[1:])
+		}
+		return
+	}
+	key, _ := p[0].(string)
+	of, _ := written.(map[string]any)
+	m, ok := stored.(map[string]any)
+	switch {
+	case !ok:
+	case len(p) > 1:
+		remove(m[key], of[key], p[1:])
+	case isUnset(of[key]):
+		delete(m, key)
+	}
+}
+
+// isUnset says that a written value asks for none: the registries fill in zeros as they do what is missing.
+func isUnset(v any) bool { return v == nil || v == int64(0) || v == "" }
+
+// removeLabel deletes a label, and labels when it was the last.
+func removeLabel(content map[string]any, label string, at ...any) {
+	found, _ := policies.Lookup(content, at)
+	metadata, _ := found.(map[string]any)
+	if labels, ok := metadata["labels"].(map[string]any); ok {
+		delete(labels, label)
+		if len(labels) == 0 {
+			delete(metadata, "labels")
 		}
 	}
 }
@@ -96,92 +178,147 @@ func (m *made) stripJob(content map[string]any) {
 	if selector, ok := policies.Lookup(spec, policies.Path{"selector", "matchLabels", batch.ControllerUidLabel}); ok && selector == placeholderUID {
 		delete(spec, "selector")
 	}
-	found, _ := policies.Lookup(spec, policies.Path{"template", "metadata", "labels"})
-	labels, _ := found.(map[string]any)
-	for _, key := range []string{batch.ControllerUidLabel, batch.LegacyControllerUidLabel} {
-		if labels[key] == placeholderUID {
-			delete(labels, key)
+	for _, at := range []policies.Path{{"metadata"}, {"spec", "template", "metadata"}} {
+		found, _ := policies.Lookup(content, at)
+		metadata, _ := found.(map[string]any)
+		labels, ok := metadata["labels"].(map[string]any)
+		if ok && m.named {
+			delete(labels, batch.JobNameLabel)
+			delete(labels, batch.LegacyJobNameLabel)
 		}
-	}
-	if m.named {
-		delete(labels, batch.JobNameLabel)
-		delete(labels, batch.LegacyJobNameLabel)
-	}
-	if labels != nil && len(labels) == 0 {
-		metadata, _ := policies.Lookup(spec, policies.Path{"template", "metadata"})
-		delete(metadata.(map[string]any), "labels")
+		if ok && len(labels) == 0 {
+			delete(metadata, "labels")
+		}
 	}
 }
 
-// carry gives now what the server assigned to before and now does not say, as applying a manifest over a live object keeps it.
-func carry(now, before runtime.Object) {
+// carry gives now what the server assigned to before, or defaulted in it, and now does not say, as applying a manifest over a live
+// object keeps it. wrote says whether before's manifest said it, in which case now's silence takes it away; it is nil for an
+// object of the cluster, whose manifest is not known.
+func carry(now, before runtime.Object, wrote func(path ...any) bool) {
+	live := wrote == nil
+	if live {
+		wrote = func(...any) bool { return false }
+	}
 	switch now := now.(type) {
 	case *core.Service:
-		carryService(now, before.(*core.Service))
+		carryService(now, before.(*core.Service), wrote)
 	case *batch.Job:
-		was := before.(*batch.Job)
-		if now.Spec.Completions == nil {
-			now.Spec.Completions = was.Spec.Completions // a default that depends on another field, and is not to change
-		}
-		if now.Spec.Selector == nil && was.Spec.Selector != nil {
-			now.Spec.Selector = was.Spec.Selector
-			for _, key := range []string{batch.ControllerUidLabel, batch.LegacyControllerUidLabel, batch.JobNameLabel, batch.LegacyJobNameLabel} {
-				if value, ok := was.Spec.Template.Labels[key]; ok {
-					if now.Spec.Template.Labels == nil {
-						now.Spec.Template.Labels = map[string]string{}
-					}
-					now.Spec.Template.Labels[key] = value
-				}
-			}
-		}
+		carryJob(now, before.(*batch.Job), wrote)
 	case *core.PersistentVolumeClaim:
 		was := before.(*core.PersistentVolumeClaim)
-		if now.Spec.VolumeName == "" {
+		if now.Spec.VolumeName == "" && !wrote("spec", "volumeName") {
 			now.Spec.VolumeName = was.Spec.VolumeName
 		}
-		if now.Spec.StorageClassName == nil {
+		if now.Spec.StorageClassName == nil && !wrote("spec", "storageClassName") {
 			now.Spec.StorageClassName = was.Spec.StorageClassName
 		}
 	case *core.PersistentVolume:
-		if now.Spec.ClaimRef == nil {
+		if now.Spec.ClaimRef == nil && !wrote("spec", "claimRef") {
 			now.Spec.ClaimRef = before.(*core.PersistentVolume).Spec.ClaimRef
 		}
 	case *core.Node:
 		was := before.(*core.Node)
-		if len(now.Spec.PodCIDRs) == 0 {
+		if len(now.Spec.PodCIDRs) == 0 && !wrote("spec", "podCIDRs") && !wrote("spec", "podCIDR") {
 			now.Spec.PodCIDRs = was.Spec.PodCIDRs
 		}
-		if now.Spec.ProviderID == "" {
+		if now.Spec.ProviderID == "" && !wrote("spec", "providerID") {
 			now.Spec.ProviderID = was.Spec.ProviderID
 		}
 	case *core.Pod:
-		carryPod(now, before.(*core.Pod))
+		if live {
+			carryPod(now, before.(*core.Pod))
+		}
+	}
+}
+
+func carryJob(now, was *batch.Job, wrote func(...any) bool) {
+	if now.Spec.Completions == nil && !wrote("spec", "completions") {
+		now.Spec.Completions = was.Spec.Completions // a default that depends on another field, and is not to change
+	}
+	if now.Spec.Selector == nil && !wrote("spec", "selector") {
+		now.Spec.Selector = was.Spec.Selector
+	}
+	template := &now.Spec.Template
+	if template.Labels == nil && wrote("spec", "template", "metadata", "labels") {
+		return // the whole map goes, with what the server put into it
+	}
+	for _, key := range []string{batch.ControllerUidLabel, batch.LegacyControllerUidLabel, batch.JobNameLabel, batch.LegacyJobNameLabel} {
+		value, had := was.Spec.Template.Labels[key]
+		if _, has := template.Labels[key]; !had || has || wrote("spec", "template", "metadata", "labels", key) {
+			continue
+		}
+		if template.Labels == nil {
+			template.Labels = map[string]string{}
+		}
+		template.Labels[key] = value
 	}
 }
 
 // carryService follows how the registry of Services keeps what it allocated, whatever the client leaves out.
-func carryService(now, was *core.Service) {
+func carryService(now, was *core.Service, wrote func(...any) bool) {
 	if now.Spec.Type != core.ServiceTypeExternalName && was.Spec.Type != core.ServiceTypeExternalName {
+		allocate(was)
 		if now.Spec.ClusterIP == "" {
 			now.Spec.ClusterIP = was.Spec.ClusterIP
 		}
 		if len(now.Spec.ClusterIPs) == 0 && now.Spec.ClusterIP == was.Spec.ClusterIP {
 			now.Spec.ClusterIPs = was.Spec.ClusterIPs
 		}
-		if len(now.Spec.IPFamilies) == 0 {
+		if len(now.Spec.IPFamilies) == 0 && !wrote("spec", "ipFamilies") {
 			now.Spec.IPFamilies = was.Spec.IPFamilies
 		}
 		if now.Spec.IPFamilyPolicy == nil {
 			now.Spec.IPFamilyPolicy = was.Spec.IPFamilyPolicy
 		}
 	}
-	if now.Spec.ClusterIP != was.Spec.ClusterIP && len(now.Spec.ClusterIPs) > 0 && slices.Equal(now.Spec.ClusterIPs, was.Spec.ClusterIPs) {
+	switch {
+	case len(now.Spec.ClusterIPs) == 0 && now.Spec.ClusterIP != "":
+		now.Spec.ClusterIPs = []string{now.Spec.ClusterIP}
+	case now.Spec.ClusterIP != was.Spec.ClusterIP && len(now.Spec.ClusterIPs) > 0 && slices.Equal(now.Spec.ClusterIPs, was.Spec.ClusterIPs):
 		now.Spec.ClusterIPs = slices.Clone(now.Spec.ClusterIPs)
 		now.Spec.ClusterIPs[0] = now.Spec.ClusterIP
 	}
-	if now.Spec.HealthCheckNodePort == 0 && now.Spec.ExternalTrafficPolicy == core.ServiceExternalTrafficPolicyLocal && now.Spec.Type == core.ServiceTypeLoadBalancer {
+	if now.Spec.HealthCheckNodePort == 0 && checksHealth(now) {
 		now.Spec.HealthCheckNodePort = was.Spec.HealthCheckNodePort
+		if now.Spec.HealthCheckNodePort == 0 {
+			now.Spec.HealthCheckNodePort = placeholderPort
+		}
 	}
+}
+
+// placeholderPort and the placeholder addresses stand for what the allocators of a cluster would have given. The addresses are
+// of the ranges that no network has (RFC 5737, RFC 3849), so that none written is equal to them.
+const (
+	placeholderPort = 32767
+	placeholderIPv4 = "192.0.2.1"
+	placeholderIPv6 = "2001:db8::1"
+)
+
+func checksHealth(svc *core.Service) bool {
+	return svc.Spec.Type == core.ServiceTypeLoadBalancer && svc.Spec.ExternalTrafficPolicy == core.ServiceExternalTrafficPolicyLocal
+}
+
+// allocate gives a Service that was never in a cluster the address that it would have got there.
+func allocate(svc *core.Service) {
+	if svc.Spec.ClusterIP != "" {
+		return
+	}
+	if len(svc.Spec.IPFamilies) == 0 {
+		svc.Spec.IPFamilies = []core.IPFamily{core.IPv4Protocol}
+	}
+	if svc.Spec.IPFamilyPolicy == nil {
+		policy := core.IPFamilyPolicySingleStack
+		svc.Spec.IPFamilyPolicy = &policy
+	}
+	for _, family := range svc.Spec.IPFamilies {
+		address := placeholderIPv4
+		if family == core.IPv6Protocol {
+			address = placeholderIPv6
+		}
+		svc.Spec.ClusterIPs = append(svc.Spec.ClusterIPs, address)
+	}
+	svc.Spec.ClusterIP = svc.Spec.ClusterIPs[0]
 }
 
 func carryPod(now, was *core.Pod) {

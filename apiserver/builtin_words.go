@@ -87,9 +87,6 @@ func ruleOf(e *field.Error) string {
 	if isImmutable(e) {
 		return ruleImmutable
 	}
-	if e.Detail == "must be unique" {
-		return ruleDuplicate
-	}
 	switch e.Type {
 	case field.ErrorTypeRequired:
 		return ruleRequired

@@ -142,6 +142,9 @@ func (e encoder) mapping(p *plan, v reflect.Value) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if p.elem.shape == shapeBytes && value == nil && !e.keepEmpty {
+			value = "" // no map of protobuf holds a null
+		}
 		m[iter.Key().String()] = value
 	}
 	return m, nil
@@ -185,6 +188,49 @@ func (e encoder) special(p *plan, v reflect.Value) (any, error) {
 		}
 		return decodeJSON(text)
 	}
+}
+
+// forgetEmpty makes every empty list and map nil, as storing them as protobuf does.
+func forgetEmpty(p *plan, v reflect.Value) {
+	switch p.shape {
+	case shapeStruct:
+		for i := range p.fields {
+			f := &p.fields[i]
+			if !f.plan.nests() {
+				continue
+			}
+			if len(f.index) == 1 {
+				forgetEmpty(f.plan, v.Field(f.index[0]))
+			} else {
+				forgetEmpty(f.plan, v.FieldByIndex(f.index))
+			}
+		}
+	case shapePointer:
+		if !v.IsNil() && p.elem.nests() {
+			forgetEmpty(p.elem, v.Elem())
+		}
+	case shapeSlice:
+		if v.Len() == 0 {
+			v.SetZero()
+		} else if p.elem.nests() {
+			for i := range v.Len() {
+				forgetEmpty(p.elem, v.Index(i))
+			}
+		}
+	case shapeMap:
+		if v.Len() == 0 {
+			v.SetZero()
+		}
+	}
+}
+
+// nests says that values of the type can hold lists or maps.
+func (p *plan) nests() bool {
+	switch p.shape {
+	case shapeStruct, shapePointer, shapeSlice, shapeMap:
+		return true
+	}
+	return false
 }
 
 func decodeJSON(text []byte) (any, error) {
