@@ -60,6 +60,7 @@ type Policy struct {
 	Controls []string // identifiers of control catalogues: "CIS 5.2.1", "NIST SP 800-53 CM-6"
 	Rules    []string // ids of the rules that its violations can carry, when they are known before
 	Origin   Position // where the policy is written; zero for a built-in one
+	Files    []string // every file that it is written in; nil when that is Origin's alone
 
 	Match  Match
 	Action Action

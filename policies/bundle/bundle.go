@@ -330,14 +330,40 @@ func (l *loader) compile(ctx context.Context) []*policies.Policy {
 			l.fail(policies.Position{File: path.Dir(l.claimed[i][0].File)}, fmt.Errorf("the documents of the kind %s hold no policy", k.Name))
 		}
 		for _, p := range compiled {
-			if item, ok := l.item[p.Origin.File]; ok && l.config.Policies[item].Action != nil {
-				p.Action = *l.config.Policies[item].Action
-			}
+			l.act(p)
 		}
 		slices.SortStableFunc(compiled, func(a, b *policies.Policy) int { return strings.Compare(a.Name, b.Name) })
 		all = append(all, compiled...)
 	}
 	return all
+}
+
+// act gives p the action of the item of gitgate.yaml that it came with. A policy that is written in files of several items has
+// to be given one action by all: none of them may weaken what another has said.
+func (l *loader) act(p *policies.Policy) {
+	files := p.Files
+	if len(files) == 0 {
+		files = []string{p.Origin.File}
+	}
+	first := -1
+	for _, file := range files {
+		item, ok := l.item[file]
+		switch {
+		case !ok:
+		case first < 0:
+			first = item
+		case !sameAction(l.config.Policies[first].Action, l.config.Policies[item].Action):
+			l.fail(l.config.Position("policies", item), fmt.Errorf("policies[%d]: policy %s is written in files of policies[%d] too, which has another action: expected the same for the whole of a policy", item, p.Name, first))
+			return
+		}
+	}
+	if first >= 0 && l.config.Policies[first].Action != nil {
+		p.Action = *l.config.Policies[first].Action
+	}
+}
+
+func sameAction(a, b *policies.Action) bool {
+	return (a == nil) == (b == nil) && (a == nil || *a == *b)
 }
 
 // flattened is the errors that err joins, at any depth.

@@ -303,3 +303,30 @@ func TestTheDigestIsOfWhatDecidesAVerdict(t *testing.T) {
 		t.Error("the Kubernetes version does not change the digest")
 	}
 }
+
+func TestAPolicyOfSeveralItemsHasOneAction(t *testing.T) {
+	joint := func(*bundle.Config, bundle.Host) ([]bundle.Kind, error) {
+		return []bundle.Kind{{Name: "joint", Claims: func(policies.Document) bool { return true }, Compile: func(_ context.Context, docs []policies.Document) ([]*policies.Policy, error) {
+			p := rule("main", docs[0])
+			for _, d := range docs {
+				p.Files = append(p.Files, d.File)
+			}
+			return []*policies.Policy{p}, nil
+		}}}, nil
+	}
+	for _, c := range []struct{ items, want, err string }{
+		{"[{path: a}, {path: b}]", "deny", ""},
+		{"[{path: a, action: warn}, {path: b, action: warn}]", "warn", ""},
+		{"[{path: a, action: warn}, {path: b}]", "", "gitgate.yaml:3:37: policies[1]: policy main is written in files of policies[0] too, which has another action"},
+		{"[{path: a, action: warn}, {path: b, action: deny}]", "", "policies[1]: policy main is written in files of policies[0] too"},
+	} {
+		files := fstest.MapFS{"gitgate.yaml": file(head + "policies: " + c.items + "\n"), "a/a.yaml": ruleFile("a"), "b/b.yaml": ruleFile("b")}
+		b, err := bundle.Load(context.Background(), bundle.Options{FS: files, File: "gitgate.yaml", Kinds: joint})
+		switch {
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
+			t.Errorf("%s: error %v, want %s", c.items, err, c.err)
+		case c.err == "" && (err != nil || b.Engine.Policies()[0].Action.String() != c.want):
+			t.Errorf("%s: %v", c.items, err)
+		}
+	}
+}

@@ -77,6 +77,7 @@ func (s *suite) policy(index int, p *pkg, own metadata) *policies.Policy {
 		Controls: controls(own, p),
 		Rules:    ruleIDs(p),
 		Origin:   s.all.position(p.origin),
+		Files:    writtenIn(p),
 		Match:    match(own, p),
 		Action:   own.action,
 		Needs:    p.needs.facts,
@@ -142,6 +143,19 @@ func ruleIDs(p *pkg) []string {
 	for _, u := range p.units {
 		if id := u.id(); !slices.Contains(out, id) {
 			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// writtenIn is the files that have rules of a package.
+func writtenIn(p *pkg) []string {
+	var out []string
+	for _, u := range p.units {
+		for _, rule := range u.all {
+			if file := rule.Location.File; !slices.Contains(out, file) {
+				out = append(out, file)
+			}
 		}
 	}
 	return out
