@@ -80,6 +80,31 @@ func TestWithoutOptionsOfTheRequestTheyAreNeeded(t *testing.T) {
 	}
 }
 
+func TestWhatTheAPIServerFillsInIsKnownToItAlone(t *testing.T) {
+	t.Parallel()
+	pod := "apiVersion: v1\nkind: Pod\nmetadata: {generateName: web-, namespace: shop}\nspec: {containers: []}\n"
+	const need = "error: needs what the API server fills into the object's metadata"
+	for _, tc := range []struct{ name, object, expression, want string }{
+		{"a time", deployment, "timestamp(object.metadata.creationTimestamp) > timestamp('2020-01-01T00:00:00Z')", need},
+		{"whether there is an id", deployment, "has(object.metadata.uid)", need},
+		{"an optional one", deployment, "object.metadata.?generation.orValue(1) == 1", need},
+		{"one that is there", strings.Replace(deployment, "namespace: shop", "namespace: shop\n  uid: a-b", 1), "object.metadata.uid == 'a-b'", "passed"},
+		{"a generated name", pod, "object.metadata.name.matches('^web-[a-z]{5}$') && !has(request.name)", "passed"},
+		{"a generated name that is too long", strings.Replace(pod, "web-", strings.Repeat("a", 70), 1), "size(object.metadata.name) == 63", "passed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if got := told(judgeOne(t, policyOf("validations:\n- expression: "+quote(tc.expression)), creation(object(t, tc.object)))); got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+	text := policyOf("variables: [{name: age, expression: \"object.metadata.creationTimestamp\"}]\nvalidations: [{expression: \"variables.age != ''\"}]")
+	if got := told(judgeOne(t, text, creation(object(t, deployment)))); got != need {
+		t.Errorf("a variable: got %s", got)
+	}
+}
+
 func TestANamespaceSelectorNeedsTheNamespace(t *testing.T) {
 	t.Parallel()
 	text := strings.Replace(policyOf("validations: [{expression: \"object.spec.replicas < 3\", message: denied}]"), "  matchConstraints:\n", "  matchConstraints:\n    namespaceSelector: {matchLabels: {team: a}}\n", 1)

@@ -74,6 +74,9 @@ func (p *policy) evaluate(ctx context.Context, in *inputs, params any) (*opinion
 
 // run evaluates e. err is the expression's own failure; fatal says that nothing more can be evaluated.
 func (ev *evaluation) run(e *expression) (value ref.Val, err, fatal error) {
+	if ev.act.lacks(e) {
+		return unknown(needAssigned), nil, nil
+	}
 	value, details, err := e.program.ContextEval(ev.ctx, ev.act)
 	if v := ev.act.variables; v != nil {
 		if !ev.pay(v.take()) {

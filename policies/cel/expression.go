@@ -8,6 +8,8 @@ import (
 
 	celgo "github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/traits"
 	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
 	apiservercel "k8s.io/apiserver/pkg/cel"
@@ -23,9 +25,9 @@ type expression struct {
 	checked *celgo.Ast
 	program celgo.Program
 
-	usesOld       bool // refers to oldObject
-	usesOperation bool // refers to what of the request depends on whether it creates or updates
-	usesVariables bool
+	usesOld       bool     // refers to oldObject
+	usesOperation bool     // refers to what of the request depends on whether it creates or updates
+	assigned      []string // fields of the object's metadata that it refers to and the API server fills in
 
 	parts sync.Map // id of a part -> celgo.Program, made when a field to blame is looked for
 }
@@ -138,6 +140,7 @@ func (e *expression) look() {
 	visit(e.checked, func(x ast.Expr) {
 		switch x.Kind() {
 		case ast.SelectKind:
+			e.noteAssigned(x.AsSelect().Operand(), x.AsSelect().FieldName())
 			operand := x.AsSelect().Operand()
 			if operand.Kind() == ast.IdentKind && identOf(e.checked, operand) == admissioncel.RequestVarName {
 				inside[operand.ID()] = true
@@ -146,17 +149,38 @@ func (e *expression) look() {
 					e.usesOperation = true
 				}
 			}
+		case ast.CallKind:
+			args := x.AsCall().Args()
+			if x.AsCall().FunctionName() == operators.OptSelect && args[1].Kind() == ast.LiteralKind {
+				if field, ok := args[1].AsLiteral().(types.String); ok {
+					e.noteAssigned(args[0], string(field))
+				}
+			}
 		case ast.IdentKind:
 			switch identOf(e.checked, x) {
 			case admissioncel.OldObjectVarName:
 				e.usesOld = true
-			case admissioncel.VariableVarName:
-				e.usesVariables = true
 			case admissioncel.RequestVarName:
 				e.usesOperation = e.usesOperation || !inside[x.ID()]
 			}
 		}
 	})
+}
+
+// noteAssigned notes a selection from object.metadata of what the API server fills in before it asks policies.
+func (e *expression) noteAssigned(operand ast.Expr, field string) {
+	switch field {
+	case "uid", "creationTimestamp", "generation", "managedFields":
+	default:
+		return
+	}
+	if operand.Kind() != ast.SelectKind || operand.AsSelect().FieldName() != "metadata" {
+		return
+	}
+	root := operand.AsSelect().Operand()
+	if root.Kind() == ast.IdentKind && (identOf(e.checked, root) == admissioncel.ObjectVarName || identOf(e.checked, root) == admissioncel.OldObjectVarName) {
+		e.assigned = append(e.assigned, field)
+	}
 }
 
 // visit calls f with every node, parents first.

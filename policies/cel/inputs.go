@@ -2,6 +2,7 @@ package cel
 
 import (
 	"fmt"
+	"maps"
 
 	celgo "github.com/google/cel-go/cel"
 	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
@@ -15,6 +16,21 @@ type inputs struct {
 	namespace         any
 	request           map[string]any
 	unmatched         map[string]any // the request as match conditions see it: of the resource that was asked for
+	metadata          map[string]any // of an object that was not read from a server, so that what a server fills in is missing
+}
+
+// lacks says whether e refers to what the API server has filled into the object when it asks policies, and this object, which
+// it has not seen yet, does not have.
+func (in *inputs) lacks(e *expression) bool {
+	if in.metadata == nil {
+		return false
+	}
+	for _, field := range e.assigned {
+		if _, ok := in.metadata[field]; !ok {
+			return true
+		}
+	}
+	return false
 }
 
 type inputsKey struct {
@@ -35,6 +51,10 @@ func (p *policy) inputsOf(r *request, as target) (*inputs, error) {
 			return nil, err
 		}
 		in := &inputs{object: object, oldObject: old, namespace: namespaceOf(r), request: requestMap(r, as)}
+		if content, ok := object.(map[string]any); ok && r.operation != policies.Connect {
+			in.metadata, _ = content["metadata"].(map[string]any)
+			in.object = named(content, in.metadata)
+		}
 		in.unmatched = in.request
 		if r.resource != as.resource {
 			in.unmatched = requestMap(r, target{r.resource, as.kind})
@@ -48,6 +68,21 @@ func (p *policy) inputsOf(r *request, as target) (*inputs, error) {
 		return nil, err
 	}
 	return v.(*inputs), nil
+}
+
+// named is content with a name in place of one that is to be generated: the API server generates it before it asks policies
+// (k8s.io/apiserver/pkg/registry/generic/registry, store.go). The random end is not known; its length and its letters are.
+func named(content, metadata map[string]any) map[string]any {
+	prefix, _ := metadata["generateName"].(string)
+	if name, _ := metadata["name"].(string); name != "" || prefix == "" {
+		return content
+	}
+	const longest, suffix = 63, "xxxxx"
+	metadata = maps.Clone(metadata)
+	metadata["name"] = prefix[:min(len(prefix), longest-len(suffix))] + suffix
+	content = maps.Clone(content)
+	content["metadata"] = metadata
+	return content
 }
 
 // contentAs is the stored form of o in the version that a policy wants to see; nil, which CEL sees as null, for no object.

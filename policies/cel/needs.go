@@ -19,6 +19,7 @@ const (
 	needOptions
 	needVersions
 	needParams
+	needAssigned
 )
 
 // unknown is what expressions see in place of what the door does not know. CEL carries it through: an expression whose value
@@ -50,6 +51,7 @@ func (n needs) err(r *request, params string) error {
 		{needOptions, 0, "the options of the request"},
 		{needVersions, policies.KnowsCluster, "the versions in which the cluster serves " + r.kind.GroupKind().String()},
 		{needParams, policies.KnowsCluster, params},
+		{needAssigned, policies.KnowsCluster, "what the API server fills into the object's metadata"},
 	} {
 		if n&need.bit != 0 {
 			facts |= need.fact

@@ -127,7 +127,11 @@ func attributes(c *policies.Change) admission.Attributes {
 		if o == nil {
 			return nil
 		}
-		return &unstructured.Unstructured{Object: o.Settled()}
+		u := (&unstructured.Unstructured{Object: o.Settled()}).DeepCopy()
+		if u.GetName() == "" && o == c.Object {
+			u.SetName(u.GetGenerateName() + "xxxxx") // generated before policies are asked
+		}
+		return u
 	}
 	subject := c.Subject()
 	namespace := c.Namespace

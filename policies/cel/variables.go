@@ -85,6 +85,9 @@ func (v *variables) charge(s *variableState) {
 }
 
 func (v *variables) evaluate(name string, e *expression) (ref.Val, int64) {
+	if v.act.lacks(e) {
+		return unknown(needAssigned), 0
+	}
 	value, details, err := e.program.ContextEval(v.ctx, v.act)
 	if details == nil || details.ActualCost() == nil {
 		return types.NewErr("unable to calculate cost of variable %q", name), 0
