@@ -94,7 +94,11 @@ func (e *Engine) Decide(ctx context.Context, c *Change) Decision {
 	if len(plan.pods) > 0 {
 		if pod, prefix := podOf(c); pod != nil {
 			for _, p := range plan.pods {
-				d.Results = append(d.Results, e.ask(ctx, p, pod, prefix))
+				r := e.ask(ctx, p, pod, prefix)
+				if r.Outcome == Skipped && p.Match.PodsToo {
+					continue // no part of it is for this Pod; what it says of the workload stands already
+				}
+				d.Results = append(d.Results, r)
 			}
 		}
 	}
