@@ -35,6 +35,8 @@ func TestWhatDoesNotCompileIsToldWithItsPlaces(t *testing.T) {
 	}{
 		{"a syntax error", rego.Options{}, files{"a.rego": "package main\n\ndeny contains msg if {\n\tx = = 1\n}\n"},
 			[]string{"a.rego:4:6: unexpected eq token"}},
+		{"a syntax error in v0", rego.Options{}, files{"a.rego": "package main\n\ndeny[msg] {\n\tx = = 1\n}\n\nwarn[msg] {\n\tmsg := \"x\"\n}\n"},
+			[]string{"a.rego:4:6: unexpected eq token"}},
 		{"an error in each of several files", rego.Options{}, files{"a.rego": "package main\n\ndeny contains x if {", "b.rego": "package main\ndeny contains"},
 			[]string{"a.rego:", "b.rego:"}},
 		{"an unsafe variable", rego.Options{}, files{"a.rego": "package main\n\ndeny contains msg if {\n\tnot input.x\n}\n"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -94,7 +95,7 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 		if err != nil {
 			return answer{err: err}
 		}
-		bindings, err := s.run(ctx, q.body, seen, txn)
+		bindings, undefined, err := s.run(ctx, q.body, seen, txn)
 		if err != nil {
 			return answer{err: s.failure(p, err)}
 		}
@@ -103,6 +104,9 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 			return answer{err: err}
 		}
 		finding, err := read(p, q.units, bindings, object.Value, c.Subject().Origin.File)
+		if err == nil {
+			finding.Evidence = append(finding.Evidence, s.undefined(undefined)...)
+		}
 		return answer{finding, err}
 	}
 	a := once(c.Operation)
@@ -215,12 +219,13 @@ func (in *inputs) of(p *pkg, op policies.Operation) (*input, error) {
 
 var errTooLong = errors.New("evaluation took too long")
 
-// run evaluates a body and returns its one answer.
-func (s *suite) run(ctx context.Context, body ast.Body, in *input, txn *view) (topdown.QueryResult, error) {
+// run evaluates a body and returns its one answer, and the builtins that failed on the way.
+func (s *suite) run(ctx context.Context, body ast.Body, in *input, txn *view) (topdown.QueryResult, []topdown.Error, error) {
 	ctx, stop := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("%w: more than %s", errTooLong, s.timeout))
 	defer stop()
 	cancel := topdown.NewCancel()
 	defer context.AfterFunc(ctx, cancel.Cancel)()
+	var undefined []topdown.Error
 	q := topdown.NewQuery(body).
 		WithCompiler(s.compiler).
 		WithStore(store{}).
@@ -229,6 +234,7 @@ func (s *suite) run(ctx context.Context, body ast.Body, in *input, txn *view) (t
 		WithVirtualCache(in.virtual).
 		WithInterQueryBuiltinValueCache(s.values).
 		WithStrictBuiltinErrors(s.strict).
+		WithBuiltinErrorList(&undefined).
 		WithCancel(cancel)
 	var out topdown.QueryResult
 	err := q.Iter(ctx, func(r topdown.QueryResult) error {
@@ -237,13 +243,29 @@ func (s *suite) run(ctx context.Context, body ast.Body, in *input, txn *view) (t
 	})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case out == nil:
-		return nil, errors.New("query has no answer")
+		return nil, nil, errors.New("query has no answer")
 	}
-	return out, nil
+	return out, undefined, nil
+}
+
+// maxUndefined bounds how many failed builtins are recorded.
+const maxUndefined = 5
+
+// undefined records the builtins that failed, and so made what they stand in undefined: the policy may not have meant that.
+func (s *suite) undefined(list []topdown.Error) []policies.Evidence {
+	var out []policies.Evidence
+	for _, e := range list {
+		text := policies.ErrorAt(s.all.position(e.Location), errors.New(message(&ast.Error{Message: e.Message}))).Error()
+		one := policies.Evidence{Kind: "undefined", Value: cut(text, maxMessage)}
+		if len(out) < maxUndefined && !slices.Contains(out, one) {
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 // failure is the error of a package that could not be evaluated, at the place in its source where that happened.

@@ -163,7 +163,9 @@ func TestAnErrorOfOnePackageIsItsOwn(t *testing.T) {
 const builtinError = "package main\ndeny contains \"big\" if to_number(input.metadata.name) > 3\n"
 
 func TestABuiltinThatFailsIsUndefinedAsInConftest(t *testing.T) {
-	same(t, told(decide(t, compile(t, rego.Options{}, files{"a.rego": builtinError}), creation(object(t, web)))), nil)
+	d := decide(t, compile(t, rego.Options{}, files{"a.rego": builtinError}), creation(object(t, web)))
+	same(t, told(d), nil)
+	same(t, []string{fmt.Sprint(d.Results[0].Finding.Evidence)}, []string{`[{undefined a.rego:2:24: to_number: strconv.ParseFloat: parsing "web": invalid syntax}]`})
 }
 
 func TestABuiltinThatFailsIsAFailureWhereThatIsAsked(t *testing.T) {

@@ -87,8 +87,14 @@ func parseSource(s *source, version string) (*ast.Module, error) {
 	if err == nil {
 		return m, nil
 	}
-	if m0, err0 := parse(ast.RegoV0); err0 == nil {
+	m0, err0 := parse(ast.RegoV0)
+	if err0 == nil {
 		return m0, nil
+	}
+	// It is neither. It was meant to be what fewer things are wrong with.
+	var errs0, errs ast.Errors
+	if errors.As(err0, &errs0) && errors.As(err, &errs) && len(errs0) < len(errs) {
+		return nil, err0
 	}
 	return nil, err
 }
