@@ -136,7 +136,7 @@ func (w *walk) cost(n *yamlv3.Node, depth int, isKey bool) cost {
 	w.open[n] = true
 	c := cost{fields: 1, bytes: len(n.Value)}
 	if n.Kind == yamlv3.ScalarNode && !isKey && !isQuoted(n) {
-		if f, ok := resolveFloat(n.Value); ok && (math.IsInf(f, 0) || math.IsNaN(f)) {
+		if f, ok := resolveFloat(n.Value); ok && (math.IsInf(f, 0) || math.IsNaN(f)) && !w.saysText(n) {
 			w.fail(n, RuleSyntax, "number "+n.Value+" is infinite or not a number, which JSON cannot hold; expected a finite one", "write a finite number, or put it in quotes")
 		}
 	}
@@ -183,6 +183,9 @@ func (w *walk) keys(n *yamlv3.Node) {
 		if isMerge(k) {
 			continue
 		}
+		if !ok && k.Kind == yamlv3.ScalarNode && w.saysText(k) {
+			name, ok = k.Value, true
+		}
 		if !ok && strings.Contains(w.doc.text, "{{") {
 			w.fatal = w.doc.syntax(errors.New("invalid map key"))
 			continue
@@ -199,6 +202,12 @@ func (w *walk) keys(n *yamlv3.Node) {
 		}
 		seen[name] = k
 	}
+}
+
+// saysText says that a scalar has the tag `!`, which makes it text and which the library's tree does not keep.
+func (w *walk) saysText(n *yamlv3.Node) bool {
+	rest := w.doc.text[w.doc.offset(n):]
+	return strings.HasPrefix(rest, "!") && (len(rest) == 1 || strings.IndexByte(" \t\r\n", rest[1]) >= 0)
 }
 
 // duplicate adds the problem of a key at offset second that was written at offset first already.
