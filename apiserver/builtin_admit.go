@@ -98,16 +98,17 @@ func (r *Rules) admitUpdate(b *builtin, o, old *policies.Object) *Admission {
 }
 
 func (r *Rules) update(a *Admission, b *builtin, o, old *policies.Object) error {
-	was := r.builtin(old.Kind)
-	if was == nil || old.Kind.GroupKind() != o.Kind.GroupKind() {
+	if old.Kind.GroupKind() != o.Kind.GroupKind() {
 		return fmt.Errorf("%s: the object before the change is a %s, which cannot become a %s", o, old.Kind.GroupKind(), o.Kind.GroupKind())
+	}
+	was := r.builtin(old.Kind)
+	if was == nil || neverStored(was, old) {
+		*a = *r.admitCreate(b, o)
+		return nil
 	}
 	before, err := was.read(old)
 	if err != nil {
 		return err
-	}
-	if !before.decodable {
-		return errors.New("the object before the change cannot be read: " + before.decode[0].Message)
 	}
 	m, err := b.read(o)
 	if err != nil {
@@ -124,10 +125,27 @@ func (r *Rules) update(a *Admission, b *builtin, o, old *policies.Object) error 
 	return nil
 }
 
+// neverStored says that old is a manifest that no API server took, so that what replaces it is created.
+func neverStored(b *builtin, old *policies.Object) bool {
+	uid, _ := policies.Lookup(old.Map(), policies.Path{"metadata", "uid"})
+	if s, _ := uid.(string); s != "" {
+		return false
+	}
+	c, err := b.created(old)
+	return err != nil || !c.made.decodable || len(c.errs) > 0
+}
+
+// maxTold bounds how many violations one object is told.
+const maxTold = 1000
+
 // tell puts what the API server's code said into words.
 func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.ErrorList, warnings []string) {
 	a.Violations = append(a.Violations, m.decode...)
 	seen := map[string]bool{}
+	if more := len(errs) - maxTold; more > 0 {
+		errs = errs[:maxTold]
+		defer func() { a.Violations = append(a.Violations, notTold(more)) }()
+	}
 	for _, e := range errs {
 		if e.Type == field.ErrorTypeRequired && slices.Contains(m.meant, e.Field) {
 			continue // it is written, with a slip in its name
@@ -147,6 +165,9 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 			a.Warnings = append(a.Warnings, warningOf(text, m))
 		}
 	}
+	if m.decodable {
+		a.Warnings = append(a.Warnings, adminAccess(m.object, m)...)
+	}
 	if o.Namespace != "" && !m.kind.strategy.NamespaceScoped() {
 		a.Warnings = append(a.Warnings, policies.Violation{
 			Rule: ruleWarning, Path: policies.Path{"metadata", "namespace"}, Warning: true, Fix: "remove the namespace",
@@ -164,6 +185,10 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 	if err := r.fit(a, o); err != nil {
 		a.Err = errors.Join(a.Err, err)
 	}
+}
+
+func notTold(more int) policies.Violation {
+	return policies.Violation{Rule: ruleTooMany, Message: fmt.Sprintf("%d more violations are not listed", more)}
 }
 
 func notServed(b *builtin) policies.Violation {

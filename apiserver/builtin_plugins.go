@@ -75,7 +75,7 @@ func protect(finalizers *[]string, finalizer string) {
 }
 
 // beyond is what a registry refuses that neither its strategy nor a plugin does, as far as no cluster is needed to know it: the
-// allocator of ports takes no port that is none.
+// allocators take no port that is none, and no two addresses for a Service of one family.
 func beyond(obj runtime.Object) (errs field.ErrorList) {
 	svc, ok := obj.(*core.Service)
 	if !ok {
@@ -85,6 +85,17 @@ func beyond(obj runtime.Object) (errs field.ErrorList) {
 		if n := svc.Spec.Ports[i].NodePort; n < 0 || n > 65535 {
 			errs = append(errs, field.Invalid(field.NewPath("spec", "ports").Index(i).Child("nodePort"), n, "must be between 1 and 65535, inclusive"))
 		}
+	}
+	if svc.Spec.Type == core.ServiceTypeExternalName || svc.Spec.IPFamilyPolicy != nil && *svc.Spec.IPFamilyPolicy != core.IPFamilyPolicySingleStack ||
+		svc.Spec.ClusterIP == core.ClusterIPNone && len(svc.Spec.Selector) == 0 {
+		return errs
+	}
+	policy := field.NewPath("spec", "ipFamilyPolicy")
+	if len(svc.Spec.ClusterIPs) == 2 {
+		errs = append(errs, field.Invalid(policy, svc.Spec.IPFamilyPolicy, "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified"))
+	}
+	if len(svc.Spec.IPFamilies) == 2 {
+		errs = append(errs, field.Invalid(policy, svc.Spec.IPFamilyPolicy, "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"))
 	}
 	return errs
 }

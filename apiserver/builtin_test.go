@@ -10,6 +10,7 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/test/verdicts"
 )
 
 // parse makes an object of a manifest, numbers as the reader of manifests has them.
@@ -184,5 +185,27 @@ func BenchmarkStored(b *testing.B) {
 		if _, err := r.Stored(nil, o.WithStored(nil)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkAdmitKinds judges the first good object of each kind of the table.
+func BenchmarkAdmitKinds(b *testing.B) {
+	cases, err := verdicts.All()
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, done := rules(b), map[policies.GroupVersionKind]bool{}
+	for _, c := range cases {
+		o := policies.NewObject(c.Object, policies.Origin{}, nil, nil)
+		if len(c.Want) > 0 || c.Old != nil || done[o.Kind] {
+			continue
+		}
+		done[o.Kind] = true
+		b.Run(o.Kind.Kind+"."+o.Kind.APIVersion(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Admit(nil, o.WithStored(nil), nil)
+			}
+		})
 	}
 }

@@ -162,7 +162,7 @@ func (v *customVersion) decode(written map[string]any) (*customObject, error) {
 	c.decodable = len(d.mistyped) == 0
 	structuraldefaulting.PruneNonNullableNullsWithoutDefaults(c.content, f.structural)
 	fieldErr, unknown := schemaobjectmeta.CoerceWithOptions(nil, c.content, f.structural, false, schemaobjectmeta.CoerceOptions{ReturnUnknownFieldPaths: true})
-	for _, p := range unknown[:min(len(unknown), maxDecodeViolations)] {
+	for _, p := range unknown[:min(len(unknown), maxTold)] {
 		at := findPath(p, written)
 		d.unknown = append(d.unknown, policies.Violation{Rule: ruleUnknownField, Path: at, At: policies.AtKey, Message: "unknown field " + at.String()})
 	}
@@ -215,7 +215,7 @@ func (d *decoder) pruned(s *structuralschema.Structural, written, kept any) {
 				d.path = d.path[:len(d.path)-1]
 				continue
 			}
-			if len(d.unknown) >= maxDecodeViolations {
+			if len(d.unknown) >= maxTold {
 				return
 			}
 			at := append(d.here(), key)

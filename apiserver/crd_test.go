@@ -248,7 +248,8 @@ func TestACRDIsJudgedWhereItIsWritten(t *testing.T) {
 		{"a path without its dot", "specReplicasPath: .spec.copies", "specReplicasPath: spec.copies",
 			`spec.versions[0].subresources.scale.specReplicasPath [invalid] spec.versions[0].subresources.scale.specReplicasPath: invalid value "spec.copies": must be a simple json path starting with .`},
 		{"no version to store", "storage: true", "storage: false",
-			`spec.versions [invalid] spec.versions: invalid value: must have exactly one version marked as storage version`},
+			`spec.versions [invalid] spec.versions: invalid value: must have exactly one version marked as storage version
+status.storedVersions [invalid] status.storedVersions: invalid value: must have at least one stored version`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

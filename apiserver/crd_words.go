@@ -14,7 +14,7 @@ import (
 // tell puts what the strategy said of content into words.
 func (v *customVersion) tell(a *Admission, o *policies.Object, content map[string]any, errs field.ErrorList, warnings []string) {
 	seen, mistyped := map[string]bool{}, map[string]bool{}
-	for _, e := range errs[:min(len(errs), maxDecodeViolations)] {
+	for _, e := range errs[:min(len(errs), maxTold)] {
 		switch {
 		case e.Type == field.ErrorTypeInternal || strings.HasPrefix(e.Detail, "rule compile error"):
 			a.Err = errors.Join(a.Err, fmt.Errorf("%s: %s: %s", o, v.definition.object, e.ErrorBody()))

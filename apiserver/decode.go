@@ -26,6 +26,7 @@ type decoder struct {
 	unknown  []policies.Violation // fields that the type does not have
 	mistyped []policies.Violation // values that the type cannot hold
 	meant    []string             // the fields that unknown ones are slips of
+	more     int                  // violations that were found and not kept
 }
 
 // step is one step of the path to where the decoder stands: a key, or an index when key is "".
@@ -35,8 +36,14 @@ type step struct {
 	list  bool
 }
 
-// maxDecodeViolations bounds what one hostile object can make the decoder remember.
-const maxDecodeViolations = 1000
+// full says that the decoder remembers as many violations as one hostile object may make it.
+func (d *decoder) full() bool {
+	if len(d.mistyped)+len(d.unknown) < maxTold {
+		return false
+	}
+	d.more++
+	return true
+}
 
 func (d *decoder) here() policies.Path {
 	p := make(policies.Path, len(d.path))
@@ -52,18 +59,12 @@ func (d *decoder) here() policies.Path {
 
 // mistype records that the value here is not what the type wants.
 func (d *decoder) mistype(expected string, got any) {
-	if len(d.mistyped) >= maxDecodeViolations {
-		return
-	}
-	p := d.here()
-	d.mistyped = append(d.mistyped, policies.Violation{
-		Rule: ruleType, Path: p, Message: fmt.Sprintf("%s: expected %s, got %s", nameOf(p), expected, describe(got)),
-	})
+	d.malformed(expected, got, "")
 }
 
 // malformed records that the value here is of the right type and does not read as one.
 func (d *decoder) malformed(expected string, got any, why string) {
-	if len(d.mistyped) >= maxDecodeViolations {
+	if d.full() {
 		return
 	}
 	p := d.here()
@@ -202,7 +203,7 @@ func (d *decoder) structure(p *plan, m map[string]any, dst reflect.Value) {
 }
 
 func (d *decoder) unknownField(p *plan, m map[string]any, key string) {
-	if len(d.unknown) >= maxDecodeViolations {
+	if d.full() {
 		return
 	}
 	at := append(d.here(), key)
@@ -302,6 +303,9 @@ func (d *decoder) bytes(v any, dst reflect.Value) {
 	made := make([]byte, base64.StdEncoding.DecodedLen(len(s)))
 	n, err := base64.StdEncoding.Decode(made, []byte(s))
 	if err != nil {
+		if d.full() {
+			return
+		}
 		// The value may be a secret that was not encoded: it is not shown.
 		p := d.here()
 		d.mistyped = append(d.mistyped, policies.Violation{
@@ -440,6 +444,9 @@ func (d *decoder) custom(v any, to any) {
 func (d *decoder) violations() []policies.Violation {
 	all := append(append([]policies.Violation(nil), d.mistyped...), d.unknown...)
 	sort.SliceStable(all, func(i, j int) bool { return lessPath(all[i].Path, all[j].Path) })
+	if d.more > 0 {
+		all = append(all, notTold(d.more))
+	}
 	return all
 }
 
