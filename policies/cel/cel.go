@@ -135,23 +135,24 @@ func unwanted(d policies.Document) error {
 
 func (b *bundle) define(o *policies.Object) {
 	d, errs := decodeDefinition(o)
-	if len(errs) == 0 {
-		errs = validateDefinition(d)
+	if d == nil {
+		b.unreadable = append(b.unreadable, o.Name)
+	} else {
+		errs = append(errs, validateDefinition(d)...)
 		d.invalid = len(errs) > 0
 		b.definitions = append(b.definitions, d)
-	} else {
-		b.unreadable = append(b.unreadable, o.Name)
 	}
 	b.errs = append(b.errs, errs...)
 }
 
 func (b *bundle) declare(o *policies.Object) {
 	bound, errs := decodeBinding(o)
+	if bound != nil {
+		errs = append(errs, validateBinding(bound)...)
+	}
 	if len(errs) == 0 {
-		if errs = validateBinding(bound); len(errs) == 0 {
-			b.bindings = append(b.bindings, bound)
-			return
-		}
+		b.bindings = append(b.bindings, bound)
+		return
 	}
 	b.errs = append(b.errs, errs...)
 	v, _ := policies.Lookup(o.Map(), policies.Path{"spec", "policyName"})

@@ -31,10 +31,12 @@ type binding struct {
 	doc *policies.Object
 }
 
-// decodeDefinition reads a policy of any version of the group strictly, and defaults it as the API server does.
+// decodeDefinition reads a policy of any version of the group strictly, and defaults it as the API server does. Beside unknown
+// fields the rest is read all the same, so that all that is wrong can be told; it is nil when that cannot be done.
 func decodeDefinition(o *policies.Object) (*definition, []error) {
 	d := &definition{ValidatingAdmissionPolicy: &admissionv1.ValidatingAdmissionPolicy{}, doc: o}
-	if errs := decode(o, d.ValidatingAdmissionPolicy); len(errs) > 0 {
+	ok, errs := decode(o, d.ValidatingAdmissionPolicy)
+	if !ok {
 		return nil, errs
 	}
 	if d.Spec.FailurePolicy == nil {
@@ -42,13 +44,14 @@ func decodeDefinition(o *policies.Object) (*definition, []error) {
 		d.Spec.FailurePolicy = &fail
 	}
 	defaultMatch(d.Spec.MatchConstraints)
-	return d, nil
+	return d, errs
 }
 
 // decodeBinding is decodeDefinition for a binding.
 func decodeBinding(o *policies.Object) (*binding, []error) {
 	b := &binding{ValidatingAdmissionPolicyBinding: &admissionv1.ValidatingAdmissionPolicyBinding{}, doc: o}
-	if errs := decode(o, b.ValidatingAdmissionPolicyBinding); len(errs) > 0 {
+	ok, errs := decode(o, b.ValidatingAdmissionPolicyBinding)
+	if !ok {
 		return nil, errs
 	}
 	defaultMatch(b.Spec.MatchResources)
@@ -57,7 +60,7 @@ func decodeBinding(o *policies.Object) (*binding, []error) {
 		deny := admissionv1.DenyAction
 		ref.ParameterNotFoundAction = &deny
 	}
-	return b, nil
+	return b, errs
 }
 
 func defaultMatch(m *admissionv1.MatchResources) {
@@ -77,27 +80,29 @@ func defaultMatch(m *admissionv1.MatchResources) {
 }
 
 // decode fills into, a pointer to an API type, from the document. Every unknown field and every value of a wrong type is an
-// error at its place. All versions of the group have the same fields, so that one type reads them all.
-func decode(o *policies.Object, into any) []error {
+// error at its place; ok says that there are none of the second sort. All versions of the group have the same fields, so that
+// one type reads them all.
+func decode(o *policies.Object, into any) (ok bool, errs []error) {
 	c := checker{doc: o}
 	c.check(reflect.TypeOf(into).Elem(), o.Map(), nil)
-	if len(c.errs) > 0 {
-		return c.errs
+	if c.mistyped {
+		return false, c.errs
 	}
 	text, err := json.Marshal(o.Map())
 	if err == nil {
 		err = json.Unmarshal(text, into)
 	}
 	if err != nil {
-		return []error{errorAt(o, nil, policies.AtValue, fmt.Errorf("%s does not decode: %w", o, err))}
+		return false, append(c.errs, errorAt(o, nil, policies.AtValue, fmt.Errorf("%s does not decode: %w", o, err)))
 	}
-	return nil
+	return true, c.errs
 }
 
 // checker compares the shape of a document with a Go API type.
 type checker struct {
-	doc  *policies.Object
-	errs []error
+	doc      *policies.Object
+	errs     []error
+	mistyped bool
 }
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
@@ -161,6 +166,7 @@ func (c *checker) check(t reflect.Type, value any, path policies.Path) {
 }
 
 func (c *checker) wrong(path policies.Path, want string, got any) {
+	c.mistyped = true
 	c.errs = append(c.errs, errorAt(c.doc, path, policies.AtValue, fmt.Errorf("%s is %s: expected %s", path, describe(got), want)))
 }
 
