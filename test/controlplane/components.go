@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (cp *ControlPlane) planEtcd(port int) ([]string, func(context.Context) error, error) {
@@ -100,8 +101,10 @@ func (cp *ControlPlane) planController(name string, port int, flags []string) ([
 	}, nil
 }
 
-// get asks for a URL and wants 200.
+// get asks for a URL and wants 200, soon: a server that is not yet ready may take a request and never answer it.
 func get(ctx context.Context, client *http.Client, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
