@@ -67,9 +67,15 @@ func (cp *ControlPlane) planAPIServer(port int) ([]string, func(context.Context)
 		return nil, nil, err
 	}
 	ready := func(ctx context.Context) error {
-		// The namespace default is made after readiness is told, and most tests want it.
-		for _, path := range []string{"/readyz", "/api/v1/namespaces/default", "/api/v1/namespaces/kube-system"} {
-			if err := get(ctx, admin, cp.endpoint+path); err != nil {
+		if err := get(ctx, admin, cp.endpoint+"/readyz"); err != nil {
+			return err
+		}
+		// The API server makes these after it has told that it is ready, and now and then it fails to.
+		for _, namespace := range []string{"default", "kube-system"} {
+			if err := get(ctx, admin, cp.endpoint+"/api/v1/namespaces/"+namespace); err == nil {
+				continue
+			}
+			if err := createNamespace(ctx, admin, cp.endpoint, namespace); err != nil {
 				return err
 			}
 		}
@@ -101,7 +107,7 @@ func (cp *ControlPlane) planController(name string, port int, flags []string) ([
 	}, nil
 }
 
-// get asks for a URL and wants 200, soon: a server that is not yet ready may take a request and never answer it.
+// get asks for a URL and wants 200, soon.
 func get(ctx context.Context, client *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -120,6 +126,25 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	}
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s: %s: %s", url, res.Status, strings.TrimSpace(string(body)))
+	}
+	return nil
+}
+
+// createNamespace makes a namespace unless it is there.
+func createNamespace(ctx context.Context, client *http.Client, endpoint, name string) error {
+	body := fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q}}`, name)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/api/v1/namespaces", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusCreated && res.StatusCode != http.StatusConflict {
+		return fmt.Errorf("create namespace %s: %s", name, res.Status)
 	}
 	return nil
 }

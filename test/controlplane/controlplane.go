@@ -237,10 +237,14 @@ func (cp *ControlPlane) attempt(ctx context.Context, name, program string) error
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
-		last := ready(ctx)
-		if last == nil {
+		err := ready(ctx)
+		if err == nil {
 			break
+		}
+		if ctx.Err() == nil {
+			last = err
 		}
 		select {
 		case <-p.ended:

@@ -1,0 +1,81 @@
+package conformance_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gitgate.dev/gitgate/test/conformance"
+	"gitgate.dev/gitgate/test/controlplane"
+)
+
+var update = flag.Bool("update", false, "write the table anew from a real API server")
+
+func cases(t *testing.T) []conformance.Case {
+	t.Helper()
+	cases, err := conformance.Cases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cases
+}
+
+// server starts a real API server without admission plugins.
+func server(ctx context.Context, t *testing.T) *conformance.Server {
+	t.Helper()
+	cp := controlplane.Start(ctx, t, controlplane.Options{APIServer: []string{
+		"--disable-admission-plugins=" + strings.Join(conformance.Plugins, ","),
+		"--enable-priority-and-fairness=false",
+		"--max-requests-inflight=100",
+		"--max-mutating-requests-inflight=100",
+		"--watch-cache=false",
+	}})
+	client, err := cp.HTTPClient("root", "system:masters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &conformance.Server{URL: cp.Endpoint(), Client: client}
+}
+
+func TestTheTableIsWhatTheAPIServerSays(t *testing.T) {
+	if testing.Short() && !*update {
+		t.Skip("starts a real API server")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	cases := cases(t)
+	start := time.Now()
+	answers, err := server(ctx, t).Ask(ctx, cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("a real API server judged %d objects in %s", len(cases), time.Since(start).Round(time.Second))
+	if *update {
+		for name, text := range conformance.WriteTable(cases, answers) {
+			if err := os.WriteFile(filepath.Join("testdata", "table", name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	table, err := conformance.Table()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(table) != len(cases) {
+		t.Errorf("the table has %d entries for %d cases; write it anew with -update", len(table), len(cases))
+	}
+	for i, c := range cases {
+		entry := table[c.Name()]
+		if entry.Sum != c.Sum() {
+			t.Fatalf("%s: the table is of other objects; write it anew with -update", c.Name())
+		}
+		if diff := conformance.Changed(entry.Answer, answers[i]); len(diff) > 0 {
+			t.Errorf("%s: the API server does not say what the table says:\n\t%s", c.Name(), strings.Join(diff, "\n\t"))
+		}
+	}
+}

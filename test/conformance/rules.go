@@ -1,0 +1,191 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gitgate.dev/gitgate/apiserver"
+	"gitgate.dev/gitgate/policies"
+)
+
+// Compare asks gitgate's own rules of a case and lists how their answer differs from the API server's; nothing when it is the same.
+// The API server stops at the first value of a wrong type and names it without indexes, so there the rules must name it too and
+// may name more.
+func Compare(rules *apiserver.Rules, c Case, want Answer) []string {
+	var crds []*policies.Object
+	for _, crd := range c.CRDs {
+		crds = append(crds, object(crd))
+	}
+	return compare(rules, policies.NewSet(crds...), c, want)
+}
+
+func object(content map[string]any) *policies.Object {
+	return policies.NewObject(clone(content).(map[string]any), policies.Origin{File: "case.yaml", Line: 1, Column: 1}, nil, nil)
+}
+
+func compare(rules *apiserver.Rules, set *policies.Set, c Case, want Answer) []string {
+	now := object(c.Object)
+	var old *policies.Object
+	if c.Old != nil {
+		old = object(c.Old)
+	}
+	a := rules.Admit(set, now, old)
+	if a.Err != nil {
+		if want.Status == Crashed {
+			var panicked *apiserver.PanicError
+			if errors.As(a.Err, &panicked) {
+				return nil
+			}
+		}
+		return []string{fmt.Sprintf("rules could not judge: %v; the API server says %s", a.Err, want.Status)}
+	}
+	switch {
+	case want.Status == Doubled:
+		if !slices.ContainsFunc(append(slices.Clone(a.Violations), a.Warnings...), func(v policies.Violation) bool { return v.Rule == "duplicate" }) {
+			return []string{"an item comes twice; the rules do not tell"}
+		}
+		return nil
+	case want.Status == Crashed:
+		return []string{"the API server crashes; the rules do not tell"}
+	case want.Status == "NotFound" && len(want.Causes) == 0:
+		if a.Known && len(a.Violations) == 0 {
+			return []string{"the API server does not serve the version; the rules take the object"}
+		}
+		return nil
+	case !a.Known:
+		return []string{"the rules do not know the kind; the API server says " + want.Status}
+	case want.Status == Taken && len(a.Violations) > 0:
+		return []string{"the API server takes the object; the rules refuse it: " + violations(a.Violations)}
+	case want.Status == Taken:
+		if old != nil {
+			return nil
+		}
+		stored, err := rules.Stored(set, now)
+		if err != nil {
+			return []string{"stored form: " + err.Error()}
+		}
+		return lines("stored", Difference(c.Object, stored), want.Stored)
+	case len(a.Violations) == 0:
+		return []string{fmt.Sprintf("the rules take the object; the API server says %s: %s", want.Status, strings.Join(want.Causes, "; "))}
+	}
+	return causes(a.Violations, want)
+}
+
+// causes compares why an object is refused.
+func causes(got []policies.Violation, want Answer) []string {
+	var out []string
+	matched := make([]bool, len(got))
+	for _, cause := range want.Causes {
+		reason, field, _ := strings.Cut(cause, " ")
+		found := false
+		for i, v := range got {
+			// The rules tell one error of a field where the API server tells several: one of them has to be the same.
+			if sameField(v.Path, field, reason) && slices.ContainsFunc(want.Causes, func(other string) bool {
+				reason, of, _ := strings.Cut(other, " ")
+				return of == field && says(v.Rule, reason)
+			}) {
+				matched[i], found = true, true
+			}
+		}
+		if !found {
+			out = append(out, "only the API server: "+cause)
+		}
+	}
+	if want.Status == "BadRequest" && !slices.ContainsFunc(want.Causes, func(c string) bool { return strings.HasPrefix(c, "UnknownField") }) {
+		return out
+	}
+	for i := range got {
+		if !matched[i] {
+			out = append(out, "only the rules: "+violations(got[i:i+1]))
+		}
+	}
+	if len(out) > 0 {
+		out = append(out, "the API server: "+want.Status+" "+strings.Join(want.Causes, "; "), "the rules: "+violations(got))
+	}
+	return out
+}
+
+// sameField says whether a path of the rules, which is one of the version as written, is what the API server means by a field:
+// that field, a place inside it, or, where the field is none of the written version's, the place that holds it.
+func sameField(p policies.Path, field, reason string) bool {
+	if reason == "Type" {
+		return within(strings.Split(field, "."), p)
+	}
+	if field == "<nil>" {
+		field = ""
+	}
+	for _, r := range renamed {
+		if rest, ok := strings.CutPrefix(field, r.server); ok {
+			field = r.written + rest
+			break
+		}
+	}
+	meant := policies.ParsePath(field)
+	n := 0
+	for n < len(p) && n < len(meant) && (fmt.Sprint(p[n]) == fmt.Sprint(meant[n]) || meant[n] == "*") {
+		n++
+	}
+	return n == len(meant) || n == len(p) && n > 0
+}
+
+// renamed are fields that the API server's validation names otherwise than any version of the API does.
+var renamed = []struct{ server, written string }{
+	{"metadata.taints", "spec.taints"},
+	{"spec.conversion.webhookClientConfig", "spec.conversion.webhook.clientConfig"},
+	{"spec.conversion.conversionReviewVersions", "spec.conversion.webhook.conversionReviewVersions"},
+	{"spec.LoadBalancerSourceRanges", "spec.loadBalancerSourceRanges"},
+	{"spec.template.labels", "spec.template.metadata.labels"},
+	{"spec.resources[storage]", "spec.resources.requests.storage"},
+	{"nodeAffinity", "spec.nodeAffinity"},
+	{"volumeMode", "spec.volumeMode"},
+	{"template.labels", "template.metadata.labels"},
+	{"template.annotations", "template.metadata.annotations"},
+	{"spec.template.annotations", "spec.template.metadata.annotations"},
+	{"spec.jobTemplate.spec.template.labels", "spec.jobTemplate.spec.template.metadata.labels"},
+	{"spec.jobTemplate.spec.template.annotations", "spec.jobTemplate.spec.template.metadata.annotations"},
+}
+
+// within says that the names are steps of p in this order, or as many of them as lead to the end of p: the decoder names fields
+// without the indexes and keys on the way, and with the Go names of embedded structs.
+func within(names []string, p policies.Path) bool {
+	last := false
+	for _, step := range p {
+		if _, index := step.(int); index {
+			continue
+		}
+		for len(names) > 0 && step != names[0] && names[0] != "" && names[0][0] >= 'A' && names[0][0] <= 'Z' {
+			names = names[1:]
+		}
+		last = len(names) > 0 && step == names[0]
+		if last {
+			names = names[1:]
+		}
+	}
+	return len(names) == 0 || last
+}
+
+func violations(vs []policies.Violation) string {
+	var out []string
+	for _, v := range vs {
+		out = append(out, fmt.Sprintf("%s [%s] %s", v.Path, v.Rule, v.Message))
+	}
+	return strings.Join(out, "; ")
+}
+
+// lines compares two lists of Difference lines.
+func lines(what string, got, want []string) []string {
+	var out []string
+	for _, l := range want {
+		if !slices.Contains(got, l) {
+			out = append(out, what+": only the API server: "+l)
+		}
+	}
+	for _, l := range got {
+		if !slices.Contains(want, l) {
+			out = append(out, what+": only the rules: "+l)
+		}
+	}
+	return out
+}
