@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	_ "gitgate.dev/gitgate/cmd/gitgate/gc"
 )
 
 // The exit codes, for every subcommand and every output format.
