@@ -87,7 +87,7 @@ func TestACustomResourceIsJudgedByItsCRD(t *testing.T) {
 		{name: "a CEL rule is asked after defaults, and points at its fieldPath", object: certificate(`{secretName: a, issuerRef: {name: ca}, renewBefore: 3000h}`),
 			want: []string{`spec.renewBefore [invalid] spec.renewBefore: invalid value "3000h": renewBefore must be shorter than duration`}},
 		{name: "a CEL rule of a list's items makes its own message", object: certificate(`{secretName: a, issuerRef: {name: ca}, additionalOutputs: [{type: DER}, {type: Keystore}]}`),
-			want: []string{`spec.additionalOutputs[1] [invalid] spec.additionalOutputs[1]: invalid value: a keystore is not PEM`}},
+			want: []string{`spec.additionalOutputs[1] [invalid] spec.additionalOutputs[1]: a keystore is not PEM`}},
 		{name: "a transition rule is not asked without the old object", object: certificate(`{secretName: a, issuerRef: {name: other}}`)},
 		{name: "a transition rule is asked with the old object", object: certificate(`{secretName: a, issuerRef: {name: other}}`), old: goodCertificate,
 			want: []string{`spec [immutable] spec cannot be changed: the issuer of a certificate is immutable (keep the old value, or delete the object and create it anew)`}},

@@ -84,9 +84,9 @@ func customViolation(e *field.Error, content map[string]any) policies.Violation 
 	case field.ErrorTypeTooLong, field.ErrorTypeTooShort, field.ErrorTypeTooMany, field.ErrorTypeTooFew:
 		v.Message = name + ": " + lowerFirst(e.Type.String())
 	default:
-		v.Message = name + ": invalid value"
-		if written {
-			v.Message += shown(" ", value)
+		v.Message = name
+		if bad := shown(" ", value); written && bad != "" {
+			v.Message += ": invalid value" + bad
 		}
 	}
 	if v.Rule == ruleImmutable {

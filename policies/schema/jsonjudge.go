@@ -117,8 +117,7 @@ func (p *jsonPolicy) data(o *policies.Object, key string) (violations []policies
 	found, err := p.leaves(value)
 	for _, l := range found {
 		v := policies.Violation{Rule: l.keyword(), Path: at, Message: fmt.Sprintf("%s: %s%s", at, prefixed(l.steps), l.message(secret(o)))}
-		steps := l.steps
-		if n := nodeAt(root, steps); n != nil && !secret(o) && len(steps) > 0 {
+		if n := nodeAt(root, l.steps, l.unexpected); n != nil && !secret(o) && len(l.steps) > 0 {
 			v.Pos = o.LocateInside(at, text, n.Line, n.Column-1)
 		}
 		violations = append(violations, v)

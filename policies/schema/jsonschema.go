@@ -254,39 +254,48 @@ func rootOf(text []byte) *yaml.Node {
 // positionIn is the place of what steps lead to in a file, or of its deepest ancestor.
 func positionIn(file string, text []byte, steps []string) policies.Position {
 	pos := policies.Position{File: file}
-	if at := nodeAt(rootOf(text), steps); at != nil {
+	if at := nodeAt(rootOf(text), steps, true); at != nil {
 		pos.Line, pos.Column, pos.Text = at.Line, at.Column, lineOf(text, at.Line)
 	}
 	return pos
 }
 
-// nodeAt follows steps from n: the key of a field, the item of a list.
-func nodeAt(n *yaml.Node, steps []string) *yaml.Node {
+// nodeAt follows steps from n, the key of a field or the index of an item, as far as they lead. A value that is a map or a list is
+// shown at its key, and so is each value when atKey is set.
+func nodeAt(n *yaml.Node, steps []string, atKey bool) *yaml.Node {
 	at := n
-	for _, step := range steps {
+	for i, step := range steps {
 		if n != nil && n.Kind == yaml.AliasNode {
 			n = n.Alias
 		}
-		var next *yaml.Node
-		switch {
-		case n == nil:
-		case n.Kind == yaml.MappingNode:
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				if n.Content[i].Value == step {
-					at, next = n.Content[i], n.Content[i+1]
-				}
-			}
-		case n.Kind == yaml.SequenceNode:
-			if i, err := strconv.Atoi(step); err == nil && i >= 0 && i < len(n.Content) {
-				at, next = n.Content[i], n.Content[i]
-			}
-		}
-		if next == nil {
+		key, value := child(n, step)
+		if value == nil {
 			break
 		}
-		n = next
+		at, n = key, value
+		if i == len(steps)-1 && !atKey && value.Kind == yaml.ScalarNode {
+			at = value
+		}
 	}
 	return at
+}
+
+// child is the field or the item that a step leads to, and where it begins.
+func child(n *yaml.Node, step string) (key, value *yaml.Node) {
+	switch {
+	case n == nil:
+	case n.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == step {
+				key, value = n.Content[i], n.Content[i+1]
+			}
+		}
+	case n.Kind == yaml.SequenceNode:
+		if i, err := strconv.Atoi(step); err == nil && i >= 0 && i < len(n.Content) {
+			return n.Content[i], n.Content[i]
+		}
+	}
+	return key, value
 }
 
 func lineOf(text []byte, line int) string {

@@ -105,12 +105,12 @@ func (o Options) builtIn() []*policies.Policy {
 		policy(Deprecated, "Versions of an API that are deprecated, or that clusters do not serve unless they are told to",
 			policies.Medium, policies.Warn, lives,
 			func(a *apiserver.Admission, _ *policies.Change) (policies.Finding, error) {
-				return policies.Finding{Violations: chosen(a.Warnings, lives)}, nil
+				return policies.Finding{Violations: chosen(a.Warnings, lives, Deprecated)}, nil
 			}),
 		policy(Warnings, "What the API server takes with a word of warning, and what could not be asked here",
 			policies.Low, policies.Warn, others,
 			func(a *apiserver.Admission, _ *policies.Change) (policies.Finding, error) {
-				return policies.Finding{Violations: chosen(a.Warnings, others)}, nil
+				return policies.Finding{Violations: chosen(a.Warnings, others, Warnings)}, nil
 			}),
 	}
 	if o.IgnoreMissing && !o.StrictMissing {
@@ -154,10 +154,14 @@ func warningRules() (lives, others []string) {
 	return lives, others
 }
 
-func chosen(violations []policies.Violation, rules []string) []policies.Violation {
+// chosen are the violations of some rules, for the policy of that name: what it is named after is no rule of its own.
+func chosen(violations []policies.Violation, rules []string, name string) []policies.Violation {
 	var out []policies.Violation
 	for _, v := range violations {
 		if slices.Contains(rules, v.Rule) {
+			if name == Name+"/"+v.Rule {
+				v.Rule = ""
+			}
 			out = append(out, v)
 		}
 	}
