@@ -197,7 +197,6 @@ func TestWhatIsNoManifestIsToldOrNoted(t *testing.T) {
 		"utf16.yaml:1 deny manifest/encoding 1:1 text is UTF-16 or UTF-32, expected UTF-8",
 	})
 	want := []Skipped{
-		{".git", "hidden: name it to check it"},
 		{"a/empty.yaml", "it holds no object"},
 		{"a/values.yaml", "Helm chart or values: check what the chart renders: helm template . | gitgate check -"},
 		{"b/kustomization.yaml", "kustomization: check what it builds: kustomize build . | gitgate check -"},

@@ -173,6 +173,7 @@ func (w *walker) folder(ctx context.Context, name, real string, chart bool) erro
 		case w.named[filepath.Join(real, e.Name())]: // by itself
 		case excluded:
 			w.skip(path, reason)
+		case e.Name() == ".git": // Git's own: no part of what the repository holds
 		case hidden && (mode.IsDir() || manifestName || mode&fs.ModeSymlink != 0):
 			w.skip(path, "hidden: name it to check it")
 		case mode.IsDir():

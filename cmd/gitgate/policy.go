@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -210,7 +211,7 @@ func (p *program) explain(o policyOutput) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", o.Name)
 	if o.Doc != "" {
-		fmt.Fprintf(&b, "\n  %s\n", strings.ReplaceAll(strings.TrimSpace(o.Doc), "\n", "\n  "))
+		fmt.Fprintf(&b, "\n  %s\n", strings.ReplaceAll(wrapped(o.Doc, 100), "\n", "\n  "))
 	}
 	b.WriteByte('\n')
 	row := func(name string, values ...string) {
@@ -231,6 +232,22 @@ func (p *program) explain(o policyOutput) error {
 	row("written at", cmp.Or(o.Where, "built in"))
 	_, err := fmt.Fprint(p.stdout, b.String())
 	return err
+}
+
+// wrapped breaks the lines of s between words so that they have at most width characters.
+func wrapped(s string, width int) string {
+	var lines []string
+	for _, paragraph := range strings.Split(strings.TrimSpace(s), "\n") {
+		line := ""
+		for _, word := range strings.Fields(paragraph) {
+			if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+				lines, line = append(lines, line), ""
+			}
+			line = strings.TrimSpace(line + " " + word)
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func orDash(s string) string { return cmp.Or(s, "-") }
