@@ -13,7 +13,7 @@ require (
 	k8s.io/apimachinery v0.36.6 // indirect
 	k8s.io/apiserver v0.36.6
 	k8s.io/client-go v0.36.6 // indirect
-	k8s.io/klog/v2 v2.140.0 // indirect
+	k8s.io/klog/v2 v2.140.0
 	k8s.io/kubernetes v1.36.3
 	sigs.k8s.io/yaml v1.6.0
 )

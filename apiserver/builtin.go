@@ -122,7 +122,9 @@ func (m *made) create() (errs field.ErrorList, warnings []string, err error) {
 		return nil, nil, err
 	}
 	errs = m.withMetaErrors(s.Validate(ctx, m.object))
-	errs = append(errs, beyond(m.object)...)
+	if len(errs) == 0 {
+		errs = beyond(m.object)
+	}
 	if len(errs) == 0 {
 		warnings = append(warnings, s.WarningsOnCreate(ctx, m.object)...)
 		s.Canonicalize(m.object)
@@ -163,6 +165,7 @@ func (m *made) update(old *made) (errs field.ErrorList, warnings []string, err e
 		if err := old.prepare(m.context()); err != nil {
 			return nil, nil, err
 		}
+		settle(old.object)
 		wrote = func(path ...any) bool {
 			v, ok := policies.Lookup(old.written, path)
 			return ok && v != nil
@@ -175,7 +178,7 @@ func (m *made) update(old *made) (errs field.ErrorList, warnings []string, err e
 	if err := beginUpdate(ctx, m.object); err != nil {
 		return nil, nil, fmt.Errorf("admission plugin: %w", err)
 	}
-	carry(m.object, old.object, wrote)
+	m.carry(old, wrote)
 	if old.meta.GetResourceVersion() == "" {
 		old.meta.SetResourceVersion("1")
 	}
@@ -199,7 +202,9 @@ func (m *made) update(old *made) (errs field.ErrorList, warnings []string, err e
 	}
 	errs = m.withMetaErrors(s.ValidateUpdate(ctx, m.object, old.object))
 	errs = addNew(errs, apivalidation.ValidateObjectMetaAccessorUpdate(m.meta, old.meta, field.NewPath("metadata")))
-	errs = append(errs, beyond(m.object)...)
+	if len(errs) == 0 {
+		errs = beyond(m.object)
+	}
 	if len(errs) == 0 {
 		warnings = append(warnings, s.WarningsOnUpdate(ctx, m.object, old.object)...)
 	}

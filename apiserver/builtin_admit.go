@@ -150,10 +150,6 @@ func (r *Rules) tell(a *Admission, m *made, o *policies.Object, errs field.Error
 		if e.Type == field.ErrorTypeRequired && slices.Contains(m.meant, e.Field) {
 			continue // it is written, with a slip in its name
 		}
-		if e.Type == field.ErrorTypeInternal {
-			a.Err = errors.Join(a.Err, fmt.Errorf("%s: %w", o, e))
-			continue
-		}
 		v := violationOf(e, o, m)
 		if key := v.Rule + "\x00" + v.Message; !seen[key] {
 			seen[key] = true

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"slices"
+	"strings"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -11,6 +12,7 @@ import (
 // the table below, and cut at the first step that the written version does not have; whole says that it was not.
 func writtenPath(p policies.Path, m *made) (written policies.Path, whole bool) {
 	root := planOf(m.kind.typ)
+	p = respelled(root, p)
 	if holds(root, p) == len(p) {
 		return p, true
 	}
@@ -24,6 +26,45 @@ func writtenPath(p policies.Path, m *made) (written policies.Path, whole bool) {
 	}
 	n := holds(root, p)
 	return p[:n], n == len(p)
+}
+
+// respelled puts right the case of names: validation writes some as Go does (JSONPath, LoadBalancerSourceRanges).
+func respelled(root *plan, p policies.Path) policies.Path {
+	for n := holds(root, p); n < len(p); {
+		name, ok := p[n].(string)
+		parent := at(root, p[:n])
+		if !ok || parent == nil || parent.shape != shapeStruct {
+			return p
+		}
+		i := slices.IndexFunc(parent.fields, func(f fieldPlan) bool { return strings.EqualFold(f.name, name) })
+		if i < 0 {
+			return p
+		}
+		p = slices.Clone(p)
+		p[n] = parent.fields[i].name
+		n = holds(root, p)
+	}
+	return p
+}
+
+// at is the type of the field at p, which the root has, without pointers.
+func at(t *plan, p policies.Path) *plan {
+	for i := 0; ; i++ {
+		for t.shape == shapePointer {
+			t = t.elem
+		}
+		if i == len(p) {
+			return t
+		}
+		switch t.shape {
+		case shapeStruct:
+			t = t.fields[t.byName[p[i].(string)]].plan
+		case shapeSlice, shapeMap:
+			t = t.elem
+		default:
+			return nil
+		}
+	}
 }
 
 // holds says how many steps of p the type has fields for.
@@ -99,6 +140,7 @@ var renames = func() []rename {
 		{any, policies.Path{"securityContext", "shareProcessNamespace"}, policies.Path{"shareProcessNamespace"}},
 		{any, policies.Path{"exactly"}, policies.Path{}}, // resource.k8s.io/v1beta1 has the request's fields inline
 		{node, policies.Path{"metadata", "taints"}, policies.Path{"spec", "taints"}},
+		{policies.GroupKind{Kind: "Event"}, policies.Path{"namespace"}, policies.Path{"metadata", "namespace"}},
 		{event, policies.Path{"namespace"}, policies.Path{"metadata", "namespace"}},
 		{volume, policies.Path{"nodeAffinity"}, policies.Path{"spec", "nodeAffinity"}},
 		{volume, policies.Path{"volumeMode"}, policies.Path{"spec", "volumeMode"}},

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/kubernetes/pkg/apis/batch"
 	"k8s.io/kubernetes/pkg/apis/core"
@@ -192,15 +193,27 @@ func (m *made) stripJob(content map[string]any) {
 	}
 }
 
-// carry gives now what the server assigned to before, or defaulted in it, and now does not say, as applying a manifest over a live
-// object keeps it. wrote says whether before's manifest said it, in which case now's silence takes it away; it is nil for an
-// object of the cluster, whose manifest is not known.
-func carry(now, before runtime.Object, wrote func(path ...any) bool) {
+// settle gives an object that was never in a cluster what a cluster soon gives to one of its kind.
+func settle(obj runtime.Object) {
+	if crd, ok := obj.(*apiextensions.CustomResourceDefinition); ok {
+		crd.Status.Conditions = []apiextensions.CustomResourceDefinitionCondition{
+			{Type: apiextensions.NamesAccepted, Status: apiextensions.ConditionTrue},
+			{Type: apiextensions.Established, Status: apiextensions.ConditionTrue},
+		}
+		crd.Status.AcceptedNames = crd.Spec.Names
+	}
+}
+
+// carry gives m what the server assigned to old, or defaulted in it, and m does not say, as applying a manifest over a live
+// object keeps it. wrote says whether old's manifest said it, in which case m's silence takes it away; it is nil for an object
+// of the cluster, whose manifest is not known.
+func (m *made) carry(old *made, wrote func(path ...any) bool) {
 	live := wrote == nil
 	if live {
 		wrote = func(...any) bool { return false }
 	}
-	switch now := now.(type) {
+	before := old.object
+	switch now := m.object.(type) {
 	case *core.Service:
 		carryService(now, before.(*core.Service), wrote)
 	case *batch.Job:
@@ -226,8 +239,20 @@ func carry(now, before runtime.Object, wrote func(path ...any) bool) {
 			now.Spec.ProviderID = was.Spec.ProviderID
 		}
 	case *core.Pod:
+		was := before.(*core.Pod)
 		if live {
-			carryPod(now, before.(*core.Pod))
+			carryPod(now, was)
+		}
+		for _, list := range []struct {
+			name     string
+			now, was []core.Container
+		}{{"containers", now.Spec.Containers, was.Spec.Containers}, {"initContainers", now.Spec.InitContainers, was.Spec.InitContainers}} {
+			for i := range list.now {
+				j := slices.IndexFunc(list.was, func(c core.Container) bool { return c.Name == list.now[i].Name })
+				if _, written := policies.Lookup(m.written, policies.Path{"spec", list.name, i, "imagePullPolicy"}); j >= 0 && !written && !wrote("spec", list.name, j, "imagePullPolicy") {
+					list.now[i].ImagePullPolicy = list.was[j].ImagePullPolicy // a default that depends on the image
+				}
+			}
 		}
 	}
 }

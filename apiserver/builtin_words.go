@@ -23,7 +23,7 @@ func violationOf(e *field.Error, o *policies.Object, m *made) policies.Violation
 		p = policies.Path{"metadata", "generateName"}
 	}
 	v := policies.Violation{Rule: ruleOf(e)}
-	if bad, ok := text(e.BadValue); ok {
+	if bad, ok := text(e.BadValue); ok && bad != "" {
 		p, v.At = pinpoint(p, bad, o.Map())
 	}
 	if typed := p.Append("type"); e.Type == field.ErrorTypeNotSupported {

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	_ "gitgate.dev/gitgate/cmd/gitgate/gc"
 )
@@ -31,6 +32,9 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// Kubernetes' own packages log as servers do. What they have to say of a manifest, they also return.
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
 	dir, err := os.Getwd()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "gitgate: current folder is not known: %v\n", err)
