@@ -46,7 +46,8 @@ type Options struct {
 	Progress func(done, total int)
 }
 
-// Exclusion is a file or folder that is not to be checked although it lies in a path, such as gitgate.yaml itself.
+// Exclusion is a file or folder that is not to be checked although it lies in a path or is one, such as gitgate.yaml itself: a
+// hook that names every changed file names it too.
 type Exclusion struct{ Path, Reason string }
 
 // Summary says what a run met.

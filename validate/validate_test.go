@@ -363,6 +363,21 @@ func TestKnownObjectsAreInTheSetUnlessAPathHoldsThem(t *testing.T) {
 	}
 }
 
+func TestAPathThatIsExcludedIsNotedAndNotJudged(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{"a.yaml": cm("a"), "data.yaml": "teams: [a]\n"})
+	lines, sum, err := check(t, dir, Options{
+		Paths: []string{"a.yaml", "data.yaml"}, Exclude: []Exclusion{{filepath.FromSlash(dir + "/data.yaml"), "data of a policy"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, lines, []string{"a.yaml:1 allow"})
+	if want := []Skipped{{"data.yaml", "data of a policy"}}; !reflect.DeepEqual(sum.Skipped, want) {
+		t.Errorf("skipped %v, want %v", sum.Skipped, want)
+	}
+}
+
 func TestRunDoesNotWaitForStandardInputThatIsIdle(t *testing.T) {
 	t.Parallel()
 	idle, w := io.Pipe()

@@ -107,6 +107,10 @@ func (w *walker) given(ctx context.Context, path string) (isFolder bool, err err
 				return false, nil
 			}
 			w.named[real] = true
+			if reason, excluded := w.excluded[real]; excluded {
+				w.skip(name, reason)
+				return false, nil
+			}
 		}
 		w.files = append(w.files, file{name: name, given: true})
 	}
