@@ -193,19 +193,14 @@ func (m *made) stripJob(content map[string]any) {
 	}
 }
 
-// settle gives an object that was never in a cluster what a cluster's controllers soon give to one of its kind, as far as it
-// decides what may change: a CRD is established, a claim is bound.
+// settle gives an object that was never in a cluster what a cluster soon gives to one of its kind.
 func settle(obj runtime.Object) {
-	switch obj := obj.(type) {
-	case *core.PersistentVolumeClaim:
-		obj.Status.Phase = core.ClaimBound
-		obj.Status.Capacity = core.ResourceList{core.ResourceStorage: obj.Spec.Resources.Requests[core.ResourceStorage]}
-	case *apiextensions.CustomResourceDefinition:
-		obj.Status.Conditions = []apiextensions.CustomResourceDefinitionCondition{
+	if crd, ok := obj.(*apiextensions.CustomResourceDefinition); ok {
+		crd.Status.Conditions = []apiextensions.CustomResourceDefinitionCondition{
 			{Type: apiextensions.NamesAccepted, Status: apiextensions.ConditionTrue},
 			{Type: apiextensions.Established, Status: apiextensions.ConditionTrue},
 		}
-		obj.Status.AcceptedNames = obj.Spec.Names
+		crd.Status.AcceptedNames = crd.Spec.Names
 	}
 }
 

@@ -53,9 +53,11 @@ type Answer struct {
 }
 
 const (
-	Doubled = "doubled" // the Status of an update that server-side apply refuses for an item that comes twice; a creation is not asked that way
-	Taken   = "taken"   // the Status of an object that would be stored
-	Crashed = "crashed" // the Status of an object that the API server's own code panics on: it ends the stream without an answer
+	// Unmerged is the Status of an update that server-side apply cannot merge, because an item of a keyed list comes twice or has
+	// no key. Nothing is said of the object then, which the API server takes when it is sent otherwise.
+	Unmerged = "unmerged"
+	Taken    = "taken"   // the Status of an object that would be stored
+	Crashed  = "crashed" // the Status of an object that the API server's own code panics on: it ends the stream without an answer
 )
 
 // Difference lists how b differs from a, one line a leaf: `+ path value`, `- path`, `~ path value`, in the order of the paths.

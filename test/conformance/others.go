@@ -105,8 +105,14 @@ func updates(good []fixture, crds []map[string]any) []Case {
 			}
 			done[key] = true
 			dropped := clone(f.object).(map[string]any)
-			if err := apply(dropped, n.at, change{drop: true}); err == nil {
+			// What would leave an empty object behind is left out: server-side apply takes that object away too.
+			parent, _ := policies.Lookup(f.object, n.at[:len(n.at)-1])
+			if siblings, ok := parent.(map[string]any); !ok || len(siblings) < 2 {
+			} else if err := apply(dropped, n.at, change{drop: true}); err == nil {
 				add("drop "+n.at.String(), dropped)
+			}
+			if shapeOf(n.typ) == free && n.key() == "caBundle" {
+				return // is base64, and no Go type says so here
 			}
 			other, ok := another(n.value, seen[key], n.typ)
 			if !ok {

@@ -42,10 +42,7 @@ func compare(rules *apiserver.Rules, set *policies.Set, c Case, want Answer) []s
 		return []string{fmt.Sprintf("rules could not judge: %v; the API server says %s", a.Err, want.Status)}
 	}
 	switch {
-	case want.Status == Doubled:
-		if !slices.ContainsFunc(append(slices.Clone(a.Violations), a.Warnings...), func(v policies.Violation) bool { return v.Rule == "duplicate" }) {
-			return []string{"an item comes twice; the rules do not tell"}
-		}
+	case want.Status == Unmerged:
 		return nil
 	case want.Status == Crashed:
 		return []string{"the API server crashes; the rules do not tell"}
@@ -93,8 +90,8 @@ func causes(got []policies.Violation, want Answer) []string {
 			out = append(out, "only the API server: "+cause)
 		}
 	}
-	if want.Status == "BadRequest" && !slices.ContainsFunc(want.Causes, func(c string) bool { return strings.HasPrefix(c, "UnknownField") }) {
-		return out
+	if want.Status == "BadRequest" {
+		return out // it goes no further than decoding
 	}
 	for i := range got {
 		if !matched[i] {
@@ -116,35 +113,55 @@ func sameField(p policies.Path, field, reason string) bool {
 	if field == "<nil>" {
 		field = ""
 	}
+	if same(p, policies.ParsePath(field)) || field == "metadata.name" && p.String() == "metadata.generateName" {
+		return true
+	}
 	for _, r := range renamed {
-		if rest, ok := strings.CutPrefix(field, r.server); ok {
-			field = r.written + rest
-			break
+		rest, ok := strings.CutPrefix(field, r.server)
+		if ok && (rest == "" || rest[0] == '.' || rest[0] == '[') && same(p, policies.ParsePath(r.written+rest)) {
+			return true
 		}
 	}
-	meant := policies.ParsePath(field)
+	return false
+}
+
+// same says that p is what is meant, a place inside it, or the place that holds it. Names are compared without regard to case:
+// validation writes JSONPath and initiatorname.
+func same(p, meant policies.Path) bool {
 	n := 0
-	for n < len(p) && n < len(meant) && (fmt.Sprint(p[n]) == fmt.Sprint(meant[n]) || meant[n] == "*") {
+	for n < len(p) && n < len(meant) && (strings.EqualFold(fmt.Sprint(p[n]), fmt.Sprint(meant[n])) || meant[n] == "*") {
 		n++
 	}
 	return n == len(meant) || n == len(p) && n > 0
 }
 
-// renamed are fields that the API server's validation names otherwise than any version of the API does.
+// renamed are fields that the API server's validation names otherwise than the version of the API that was sent.
 var renamed = []struct{ server, written string }{
 	{"metadata.taints", "spec.taints"},
 	{"spec.conversion.webhookClientConfig", "spec.conversion.webhook.clientConfig"},
 	{"spec.conversion.conversionReviewVersions", "spec.conversion.webhook.conversionReviewVersions"},
+	{"spec.validation.openAPIV3Schema", "spec.versions[0].schema.openAPIV3Schema"},
+	{"spec.version", "spec.versions[0].name"},
 	{"spec.LoadBalancerSourceRanges", "spec.loadBalancerSourceRanges"},
+	{"spec.attachedRequired", "spec.attachRequired"},
 	{"spec.template.labels", "spec.template.metadata.labels"},
-	{"spec.resources[storage]", "spec.resources.requests.storage"},
-	{"nodeAffinity", "spec.nodeAffinity"},
-	{"volumeMode", "spec.volumeMode"},
-	{"template.labels", "template.metadata.labels"},
-	{"template.annotations", "template.metadata.annotations"},
 	{"spec.template.annotations", "spec.template.metadata.annotations"},
 	{"spec.jobTemplate.spec.template.labels", "spec.jobTemplate.spec.template.metadata.labels"},
 	{"spec.jobTemplate.spec.template.annotations", "spec.jobTemplate.spec.template.metadata.annotations"},
+	{"template.labels", "template.metadata.labels"},
+	{"template.annotations", "template.metadata.annotations"},
+	{"spec.resources[storage]", "spec.resources.requests.storage"},
+	{"spec.securityContext.shareProcessNamespace", "spec.shareProcessNamespace"},
+	{"spec.metrics[0].resource.target.averageUtilization", "spec.targetCPUUtilizationPercentage"}, // autoscaling/v1
+	{"nodeAffinity", "spec.nodeAffinity"},
+	{"volumeMode", "spec.volumeMode"},
+	{"namespace", "metadata.namespace"},
+	{"involvedObject", "regarding"}, // events.k8s.io/v1 and below
+	{"message", "note"},
+	{"count", "deprecatedCount"},
+	{"firstTimestamp", "deprecatedFirstTimestamp"},
+	{"lastTimestamp", "deprecatedLastTimestamp"},
+	{"reportingComponent", "reportingController"},
 }
 
 // within says that the names are steps of p in this order, or as many of them as lead to the end of p: the decoder names fields

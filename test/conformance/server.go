@@ -155,7 +155,11 @@ func (s *Server) askUpdates(ctx context.Context, cases []Case, answers []Answer,
 		}
 	}
 	for _, i := range group {
-		status, body, err := s.send(ctx, http.MethodPatch, path+"?force=true&dryRun=All&fieldValidation=Strict&fieldManager="+manager, withAccount(cases[i].Object))
+		at, err := s.path(ctx, cases[i].Object, true) // may be of another version
+		if err != nil {
+			return err
+		}
+		status, body, err := s.send(ctx, http.MethodPatch, at+"?force=true&dryRun=All&fieldValidation=Strict&fieldManager="+manager, withAccount(cases[i].Object))
 		if err != nil {
 			return fmt.Errorf("%s: %w", cases[i].Name(), err)
 		}
@@ -394,7 +398,7 @@ func refusal(body []byte) (Answer, error) {
 		if strings.Contains(c.Message, "some validation rules were not checked") {
 			continue // says that there may be more causes, and is none
 		}
-		a.Causes = append(a.Causes, strings.TrimSpace(c.Reason+" "+c.Field))
+		a.Causes = append(a.Causes, strings.TrimSpace(c.Reason+" "+strings.TrimPrefix(c.Field, ".")))
 	}
 	if len(a.Causes) == 0 {
 		for _, m := range strictError.FindAllStringSubmatch(status.Message, -1) {
@@ -407,8 +411,8 @@ func refusal(body []byte) (Answer, error) {
 	if status.Reason == Crashed {
 		return a, nil
 	}
-	if strings.HasPrefix(status.Message, "failed to create typed patch object") && strings.Contains(status.Message, "duplicate entries") {
-		a.Status = Doubled
+	if strings.HasPrefix(status.Message, "failed to create typed patch object") {
+		a.Status = Unmerged
 		return a, nil
 	}
 	if status.Reason == "" || status.Reason == "InternalError" {

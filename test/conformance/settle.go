@@ -32,6 +32,13 @@ func Settle(sent, stored map[string]any) map[string]any {
 	}
 	apiVersion, _ := out["apiVersion"].(string)
 	kind, _ := out["kind"].(string)
+	if _, given := policies.Lookup(sent, policies.Path{"spec", "clusterIP"}); given && kind == "Service" {
+		sent = clone(sent).(map[string]any)
+		spec := sent["spec"].(map[string]any)
+		if ips, _ := spec["clusterIPs"].([]any); len(ips) == 0 {
+			spec["clusterIPs"] = []any{spec["clusterIP"]} // what is given in one field is known of the other
+		}
+	}
 	for _, id := range []string{"", apiVersion + "/" + kind} {
 		for _, field := range assigned[id] {
 			leave(sent, out, strings.Split(strings.ReplaceAll(field, "[*]", ".*"), "."))
