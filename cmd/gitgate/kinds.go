@@ -10,6 +10,7 @@ import (
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/policies/cel"
+	"gitgate.dev/gitgate/policies/kyverno"
 	"gitgate.dev/gitgate/policies/rego"
 	"gitgate.dev/gitgate/policies/schema"
 )
@@ -50,6 +51,11 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, m missing
 				Convert:         rules.Convert,
 				ImplicitBinding: c.CEL.ImplicitBinding,
 			}),
+		},
+		{
+			Name:    "kyverno",
+			Claims:  kyverno.Claims,
+			Compile: kyverno.Compiler(kyverno.Options{Warn: host.Warn}),
 		},
 	}, nil
 }

@@ -1,0 +1,333 @@
+package kyverno
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"github.com/kyverno/kyverno/pkg/engine/validate"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// status is what became of a rule.
+type status int
+
+const (
+	skipped status = iota // it has nothing to say
+	passed
+	failed
+	errored // it could not judge
+)
+
+// verdict is the answer of a rule.
+type verdict struct {
+	status  status
+	message string
+	path    policies.Path
+	err     error
+	// condition says that the error is one of preconditions: a loop leaves such an element out.
+	condition bool
+}
+
+func broken(err error) verdict { return verdict{status: errored, err: err} }
+
+// round is one evaluation of a body: of the rule itself, or of one element of a loop.
+type round struct {
+	rule    *compiled
+	scope   *scope
+	element map[string]any // what patterns are about; nil for the object itself
+	base    policies.Path  // where the element stands in the object; nil when that is not known
+	nesting int
+}
+
+// judge asks the body.
+func (r round) judge(b *body) verdict {
+	ok, _, err := r.scope.hold(b.preconditions)
+	switch {
+	case err != nil:
+		return verdict{status: errored, err: fmt.Errorf("preconditions: %w", err), condition: !isNeed(err)}
+	case !ok:
+		return verdict{status: skipped, message: "preconditions are not met"}
+	case b.deny != nil:
+		return r.deny(b.deny)
+	case b.pattern != nil || b.anyPattern != nil:
+		return r.patterns(b)
+	default:
+		return r.loops(b)
+	}
+}
+
+func (r round) deny(c *conditions) verdict {
+	hold, message, err := r.scope.hold(c)
+	if err != nil {
+		return broken(fmt.Errorf("deny conditions: %w", err))
+	}
+	if !hold {
+		return verdict{status: passed}
+	}
+	out := verdict{status: failed, path: r.blame(c)}
+	text := join([]string{r.rule.message, message}, "; ")
+	if text == "" {
+		out.message = fmt.Sprintf("validation error: rule %s failed", r.rule.name)
+		return out
+	}
+	if out.message, err = r.scope.fillText(text); err != nil {
+		out.message = text
+	}
+	return out
+}
+
+func (r round) patterns(b *body) verdict {
+	var resource any = r.element
+	if r.element == nil {
+		if r.scope.operation == string(policies.Delete) {
+			return verdict{status: skipped, message: "it has no pattern for what is deleted"}
+		}
+		resource = r.scope.change.Object.Settled()
+	}
+	fill := func(p any) (any, error) {
+		if b.variables {
+			return r.scope.substitute(p)
+		}
+		return copied(p), nil
+	}
+	if b.pattern != nil {
+		pattern, err := fill(b.pattern)
+		if err != nil {
+			return broken(fmt.Errorf("pattern: %w", err))
+		}
+		v, _ := r.pattern(resource, pattern)
+		return v
+	}
+	skips, fails := 0, verdict{}
+	var told []string
+	for i, p := range b.anyPattern {
+		pattern, err := fill(p)
+		if err != nil {
+			return broken(fmt.Errorf("anyPattern[%d]: %w", i, err))
+		}
+		v, detail := r.pattern(resource, pattern)
+		switch v.status {
+		case passed:
+			return v
+		case skipped:
+			skips++
+		default:
+			if fails.status == skipped {
+				fails = verdict{status: failed, path: v.path}
+			}
+			told = append(told, fmt.Sprintf("rule %s[%d] failed%s", r.rule.name, i, detail))
+		}
+	}
+	switch {
+	case len(told) > 0:
+		fails.message = r.message("validation error: "+strings.Join(told, " "), strings.Join(told, " "))
+		return fails
+	case skips > 0:
+		return verdict{status: skipped, message: "the anchors of its patterns do not match"}
+	default:
+		return verdict{status: passed}
+	}
+}
+
+// pattern compares the resource with one pattern, by Kyverno's own comparison. detail says where they differ.
+func (r round) pattern(resource, pattern any) (v verdict, detail string) {
+	err := validate.MatchPattern(logr.Discard(), resource, pattern)
+	if err == nil {
+		return verdict{status: passed}, ""
+	}
+	pe, ok := err.(*validate.PatternError)
+	switch {
+	case !ok:
+		return broken(err), ": " + err.Error()
+	case pe.Skip:
+		return verdict{status: skipped, message: pe.Error()}, ""
+	case pe.Path == "":
+		return broken(fmt.Errorf("pattern: %w", pe.Err)), ": " + pe.Error()
+	}
+	out := verdict{status: failed, path: r.place(resource, pe.Path)}
+	out.message = r.message(fmt.Sprintf("validation error: rule %s failed at path %s", r.rule.name, pe.Path), pe.Error())
+	return out, " at path " + pe.Path
+}
+
+// message is the policy's own, or without one the given one.
+func (r round) message(without, why string) string {
+	if r.rule.message == "" {
+		return without
+	}
+	text, err := r.scope.fillText(r.rule.message)
+	if err != nil {
+		return fmt.Sprintf("validation error: variables substitution error in rule %s execution error: %s", r.rule.name, why)
+	}
+	return text
+}
+
+func (r round) loops(b *body) verdict {
+	applied := 0
+	var errList error
+	for _, l := range b.loops {
+		elements, err := r.elements(l.list)
+		switch {
+		case err != nil && isNeed(err):
+			return broken(err)
+		case err != nil && strings.Contains(err.Error(), "Unknown key"):
+			continue
+		case err != nil:
+			errList = fmt.Errorf("list %s: %w", l.list, err)
+			continue
+		}
+		v, count := r.loop(l, elements)
+		if v.status != passed {
+			return v
+		}
+		applied += count
+	}
+	switch {
+	case applied > 0:
+		return verdict{status: passed}
+	case errList != nil:
+		return broken(errList)
+	default:
+		return verdict{status: skipped, message: "its lists are empty"}
+	}
+}
+
+func (r round) elements(list string) ([]any, error) {
+	v, err := r.scope.query(list)
+	if err != nil {
+		return nil, err
+	}
+	if l, ok := v.([]any); ok {
+		return l, nil
+	}
+	return []any{v}, nil
+}
+
+// loop asks the elements, up to the first that breaks the rule. count is how many were judged.
+func (r round) loop(l *loop, elements []any) (v verdict, count int) {
+	for i, element := range elements {
+		if element == nil {
+			continue
+		}
+		in := round{rule: r.rule, scope: r.scope.inner(l.body.context), element: r.element, nesting: r.nesting + 1}
+		in.scope.setElement(element, i, r.nesting)
+		in.base = r.find(element)
+		m, isMap := element.(map[string]any)
+		switch {
+		case l.scoped != nil && *l.scoped && !isMap:
+			return broken(fmt.Errorf("foreach of %s: elementScope is true, and an element is no map", l.list)), count
+		case isMap && (l.scoped == nil || *l.scoped):
+			in.element = m
+		}
+		switch v := in.judge(l.body); {
+		case v.status == skipped || v.status == errored && v.condition:
+		case v.status == passed:
+			count++
+		default:
+			if v.path == nil {
+				v.path = in.base
+			}
+			return v, count
+		}
+	}
+	return verdict{status: passed}, count
+}
+
+// find returns where an element stands in the object; nil for one that an expression made.
+func (r round) find(element any) policies.Path {
+	m, ok := element.(map[string]any)
+	if !ok || r.scope.change.Object == nil {
+		return nil
+	}
+	return findMap(untyped(r.scope.change.Object), reflect.ValueOf(m).Pointer(), nil)
+}
+
+func findMap(in any, target uintptr, at policies.Path) policies.Path {
+	switch v := in.(type) {
+	case map[string]any:
+		if len(at) > 0 && reflect.ValueOf(v).Pointer() == target {
+			return at
+		}
+		for k, item := range v {
+			if found := findMap(item, target, at.Append(k)); found != nil {
+				return found
+			}
+		}
+	case []any:
+		for i, item := range v {
+			if found := findMap(item, target, at.Append(i)); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+// place turns the path of Kyverno's comparison, /spec/containers/0/image/, into one of the object.
+func (r round) place(resource any, path string) policies.Path {
+	steps := strings.Split(strings.Trim(path, "/"), "/")
+	var out policies.Path
+	for len(steps) > 0 && steps[0] != "" {
+		switch v := resource.(type) {
+		case []any:
+			i, err := strconv.Atoi(steps[0])
+			if err != nil || i < 0 || i >= len(v) {
+				steps = nil
+				continue
+			}
+			out, resource, steps = out.Append(i), v[i], steps[1:]
+		case map[string]any:
+			n := 1
+			for n < len(steps) && !hasKey(v, strings.Join(steps[:n], "/")) {
+				n++ // a key may have slashes of its own
+			}
+			key := strings.Join(steps[:n], "/")
+			if !hasKey(v, key) {
+				key, n = steps[0], 1
+			}
+			out, resource, steps = out.Append(key), v[key], steps[n:]
+		default:
+			steps = nil
+		}
+	}
+	if r.element != nil {
+		if r.base == nil {
+			return nil
+		}
+		return r.base.Append(out...)
+	}
+	return out
+}
+
+func hasKey(m map[string]any, key string) bool {
+	_, ok := m[key]
+	return ok
+}
+
+var blamePattern = regexp.MustCompile(`^\{\{-?\s*(request\.object|element)\.([A-Za-z0-9_.]+[A-Za-z0-9_])`)
+
+// blame returns the field that the first condition with a plain path looks at; nil when there is none.
+func (r round) blame(c *conditions) policies.Path {
+	for _, list := range [][]condition{c.Any, c.All, c.Old} {
+		for i := range list {
+			key, _ := list[i].Key.(string)
+			m := blamePattern.FindStringSubmatch(key)
+			if m == nil || m[1] == "element" && r.base == nil {
+				continue
+			}
+			var out policies.Path
+			if m[1] == "element" {
+				out = r.base
+			}
+			for _, step := range strings.Split(m[2], ".") {
+				out = out.Append(step)
+			}
+			return out
+		}
+	}
+	return nil
+}

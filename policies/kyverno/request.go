@@ -1,0 +1,159 @@
+package kyverno
+
+import (
+	"fmt"
+	"strings"
+
+	imageutils "github.com/kyverno/kyverno/pkg/utils/image"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+type untypedKey struct{}
+
+// untyped is o with every number a float64, made once.
+func untyped(o *policies.Object) map[string]any {
+	v, err := o.Derive(untypedKey{}, func() (any, error) { return floats(o.Settled()), nil })
+	if err != nil {
+		return nil
+	}
+	return v.(map[string]any)
+}
+
+// request is the top of the JSON context: the AdmissionRequest, and who makes it. What the door does not know is not in it.
+func request(c *policies.Change) map[string]any {
+	subject := c.Subject()
+	r := map[string]any{
+		"uid":         "",
+		"kind":        map[string]any{"group": subject.Kind.Group, "version": subject.Kind.Version, "kind": subject.Kind.Kind},
+		"resource":    map[string]any{"group": c.Resource.Group, "version": c.Resource.Version, "resource": c.Resource.Resource},
+		"subResource": c.Resource.Subresource,
+		"name":        subject.Name,
+		"namespace":   namespaceOf(c),
+		"operation":   string(c.Operation),
+		"object":      nil,
+		"oldObject":   nil,
+		"dryRun":      c.DryRun,
+		"options":     floats(c.Options),
+	}
+	if c.Object != nil {
+		r["object"] = untyped(c.Object)
+	}
+	if c.Old != nil {
+		r["oldObject"] = untyped(c.Old)
+	}
+	top := map[string]any{"request": r}
+	if c.Actor != nil {
+		groups := make([]any, len(c.Actor.Groups))
+		for i, g := range c.Actor.Groups {
+			groups[i] = g
+		}
+		extra := map[string]any{}
+		for k, values := range c.Actor.Extra {
+			list := make([]any, len(values))
+			for i, v := range values {
+				list[i] = v
+			}
+			extra[k] = list
+		}
+		r["userInfo"] = map[string]any{"username": c.Actor.User, "uid": c.Actor.UID, "groups": groups, "extra": extra}
+		name, namespace := "", ""
+		if rest, ok := strings.CutPrefix(c.Actor.User, "system:serviceaccount:"); ok {
+			namespace, name, _ = strings.Cut(rest, ":")
+		}
+		top["serviceAccountName"], top["serviceAccountNamespace"] = name, namespace
+	}
+	return top
+}
+
+// namespaceOf is the namespace that a request is sent to; of a Namespace its own name, as the API server has it.
+func namespaceOf(c *policies.Change) string {
+	subject := c.Subject()
+	switch {
+	case subject.Kind.Group == "" && subject.Kind.Kind == "Namespace":
+		return subject.Name
+	case c.Namespace != "":
+		return c.Namespace
+	default:
+		return subject.Namespace
+	}
+}
+
+// templatePath says where an object of a kind keeps the Pod that it is or makes; ok is false for other kinds.
+func templatePath(kind string) (path policies.Path, ok bool) {
+	switch kind {
+	case "Pod":
+		return nil, true
+	case "DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "Job":
+		return policies.Path{"spec", "template"}, true
+	case "CronJob":
+		return policies.Path{"spec", "jobTemplate", "spec", "template"}, true
+	}
+	return nil, false
+}
+
+type imagesKey struct{}
+
+// loadImages sets images: of each list of containers, by the container's name, the parts of its image. Nothing is set for an
+// object without containers.
+func (s *scope) loadImages() error {
+	o := s.change.Subject()
+	v, err := o.Derive(imagesKey{}, func() (any, error) { return imagesOf(o) })
+	if err != nil {
+		return err
+	}
+	if images := v.(map[string]any); len(images) > 0 {
+		s.data["images"] = images
+	}
+	return nil
+}
+
+func imagesOf(o *policies.Object) (map[string]any, error) {
+	out := map[string]any{}
+	path, ok := templatePath(o.Kind.Kind)
+	if !ok {
+		return out, nil
+	}
+	for _, list := range []string{"initContainers", "containers", "ephemeralContainers"} {
+		at := path.Append("spec", list)
+		v, _ := policies.Lookup(o.Settled(), at)
+		containers, _ := v.([]any)
+		byName := map[string]any{}
+		for i, item := range containers {
+			c, _ := item.(map[string]any)
+			name, ok := c["name"].(string)
+			if !ok {
+				return nil, fmt.Errorf("%s has no name", at.Append(i))
+			}
+			image, _ := c["image"].(string)
+			if strings.TrimSpace(image) == "" {
+				continue
+			}
+			info, err := imageutils.GetImageInfo(image, settings())
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", at.Append(i, "image"), err)
+			}
+			byName[name] = map[string]any{
+				"registry": info.Registry, "name": info.Name, "path": info.Path, "tag": info.Tag, "digest": info.Digest,
+				"reference": info.Reference, "referenceWithTag": info.ReferenceWithTag, "jsonPointer": pointer(at.Append(i, "image")),
+			}
+			for _, optional := range []string{"registry", "tag", "digest", "reference", "referenceWithTag"} {
+				if m := byName[name].(map[string]any); m[optional] == "" {
+					delete(m, optional)
+				}
+			}
+		}
+		if len(byName) > 0 {
+			out[list] = byName
+		}
+	}
+	return out, nil
+}
+
+func pointer(p policies.Path) string {
+	var b strings.Builder
+	for _, step := range p {
+		fmt.Fprintf(&b, "/%v", step)
+	}
+	return b.String()
+}

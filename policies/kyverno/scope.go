@@ -1,0 +1,268 @@
+package kyverno
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kyverno/kyverno/pkg/config"
+	"github.com/kyverno/kyverno/pkg/engine/jmespath"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// scope is what expressions see: the request, and what rules and loops add to it. A scope is of one goroutine.
+type scope struct {
+	change    *policies.Change
+	queries   *queries
+	operation string
+	namespace string // of the policy; "" for a ClusterPolicy
+	data      map[string]any
+	entries   []pending
+	limit     int // entries from here on do not exist yet: those that are being loaded
+}
+
+// pending is a context entry that is loaded when an expression first names it.
+type pending struct {
+	*entry
+	loaded bool
+}
+
+// entry is a context entry, compiled.
+type entry struct {
+	contextEntry
+	named *regexp.Regexp
+}
+
+// entryPattern finds a name that stands at the start of a path (Kyverno's pkg/engine/context, deferred.go).
+func entryPattern(name string) *regexp.Regexp {
+	return regexp.MustCompile(`(?:\A|\s|[^.0-9A-Za-z])` + regexp.QuoteMeta(name) + `\b`)
+}
+
+// imagesEntry is the entry of each scope that nobody writes.
+var imagesEntry = &entry{contextEntry: contextEntry{Name: "images"}, named: entryPattern("images")}
+
+// queries compiles JMESPath once. Expressions that are made while judging are forgotten again, so that objects cannot fill it.
+type queries struct {
+	engine jmespath.Interface
+	known  map[string]jmespath.Query
+}
+
+// settings is Kyverno's configuration as it is without one: it says the default registry.
+var settings = sync.OnceValue(func() config.Configuration { return config.NewDefaultConfiguration(false) })
+
+func newQueries() *queries {
+	return &queries{engine: jmespath.New(settings()), known: map[string]jmespath.Query{}}
+}
+
+// learn compiles an expression of a policy. Not for concurrent use.
+func (q *queries) learn(expression string) error {
+	if _, ok := q.known[expression]; ok {
+		return nil
+	}
+	compiled, err := q.engine.Query(expression)
+	if err != nil {
+		return fmt.Errorf("JMESPath %q does not compile: %w", shorten(expression), err)
+	}
+	q.known[expression] = compiled
+	return nil
+}
+
+func (q *queries) search(expression string, data any) (any, error) {
+	compiled, ok := q.known[expression]
+	if !ok {
+		var err error
+		if compiled, err = q.engine.Query(expression); err != nil {
+			return nil, fmt.Errorf("JMESPath %q does not compile: %w", shorten(expression), err)
+		}
+	}
+	return compiled.Search(data)
+}
+
+type requestKey struct{ operation policies.Operation }
+
+// newScope is the scope of a change: its request is made once for all policies.
+func newScope(c *policies.Change, q *queries, namespace string) (*scope, error) {
+	base, err := c.Derive(requestKey{c.Operation}, func() (any, error) { return request(c), nil })
+	if err != nil {
+		return nil, err
+	}
+	s := &scope{change: c, queries: q, operation: string(c.Operation), namespace: namespace, data: maps.Clone(base.(map[string]any))}
+	s.entries = []pending{{entry: imagesEntry}}
+	s.limit = len(s.entries)
+	return s, nil
+}
+
+// inner is a scope inside s: what it loads or sets s does not see.
+func (s *scope) inner(entries []*entry) *scope {
+	in := *s
+	in.data = maps.Clone(s.data)
+	in.entries = slices.Clone(s.entries[:s.limit])
+	for _, e := range entries {
+		in.entries = append(in.entries, pending{entry: e})
+	}
+	in.limit = len(in.entries)
+	return &in
+}
+
+// setElement says which element a loop is at.
+func (s *scope) setElement(element any, index, nesting int) {
+	s.data["element"], s.data["elementIndex"] = element, int64(index)
+	s.data[fmt.Sprintf("element%d", nesting)], s.data[fmt.Sprintf("elementIndex%d", nesting)] = element, int64(index)
+}
+
+// query answers a JMESPath expression.
+func (s *scope) query(expression string) (any, error) {
+	expression = strings.TrimSpace(expression)
+	if expression == "" {
+		return nil, errors.New("empty expression: expected JMESPath")
+	}
+	if err := s.known(expression); err != nil {
+		return nil, err
+	}
+	for i := range s.limit {
+		if e := &s.entries[i]; !e.loaded && e.named.MatchString(expression) {
+			e.loaded = true
+			if err := s.load(i); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return s.queries.search(expression, s.data)
+}
+
+var (
+	asksActor = regexp.MustCompile(`request\.(?:userInfo|roles|clusterRoles)\b|\bserviceAccount(?:Name|Namespace)\b`)
+	asksRoles = regexp.MustCompile(`request\.(?:roles|clusterRoles)\b`)
+	asksOld   = regexp.MustCompile(`request\.oldObject\b`)
+)
+
+// known refuses what this door does not know.
+func (s *scope) known(expression string) error {
+	switch {
+	case !s.change.Knows.Has(policies.KnowsActor) && asksActor.MatchString(expression):
+		return &policies.NeedError{Facts: policies.KnowsActor, What: strings.Join(policies.KnowsActor.Names(), "")}
+	case asksRoles.MatchString(expression):
+		return &policies.NeedError{Facts: policies.KnowsActor | policies.KnowsCluster, What: "the roles of who makes the change"}
+	case s.change.Operation == policies.Update && s.change.Old == nil && asksOld.MatchString(expression):
+		return &policies.NeedError{Facts: policies.KnowsOld, What: strings.Join(policies.KnowsOld.Names(), "")}
+	}
+	return nil
+}
+
+// load makes entry i, which sees the entries before it.
+func (s *scope) load(i int) error {
+	limit := s.limit
+	s.limit = i
+	defer func() { s.limit = limit }()
+	e := s.entries[i].entry
+	if e == imagesEntry {
+		return s.loadImages()
+	}
+	value, err := s.value(e)
+	if err != nil {
+		return fmt.Errorf("context entry %s: %w", e.Name, err)
+	}
+	s.data[e.Name] = value
+	return nil
+}
+
+func (s *scope) value(e *entry) (any, error) {
+	switch {
+	case e.Variable != nil:
+		return s.variable(e.Variable)
+	case e.ConfigMap != nil:
+		return s.configMap(e.ConfigMap)
+	}
+	what := "the network"
+	facts := policies.Online
+	switch {
+	case e.APICall != nil:
+		what, facts = "an API call", policies.KnowsCluster|policies.Online
+	case e.GlobalReference != nil:
+		what, facts = "a global context entry", policies.KnowsCluster
+	case e.ImageRegistry != nil:
+		what = "an image registry"
+	}
+	if s.change.Knows.Has(facts) {
+		return nil, fmt.Errorf("%s is not asked: expected variable or configMap", what)
+	}
+	return nil, &policies.NeedError{Facts: facts, What: what + " (context entry " + e.Name + ")"}
+}
+
+func (s *scope) variable(v *variable) (any, error) {
+	path, err := s.fillText(v.JMESPath)
+	if err != nil {
+		return nil, err
+	}
+	fallback, err := s.substitute(v.Default)
+	if err != nil {
+		return nil, err
+	}
+	out := fallback
+	switch {
+	case v.Value != nil:
+		if out, err = s.substitute(v.Value); err != nil {
+			return nil, err
+		}
+		if path != "" {
+			out, err = s.queries.search(path, floats(out))
+			if err != nil && fallback != nil {
+				out, err = fallback, nil
+			}
+		}
+	case path != "":
+		found, errQuery := s.query(path)
+		switch {
+		case errQuery == nil && found != nil:
+			out = found
+		case errQuery != nil && (fallback == nil || isNeed(errQuery)):
+			err = errQuery
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if out == nil {
+		return nil, errors.New("it is null: expected a value or a default")
+	}
+	return floats(out), nil
+}
+
+func (s *scope) configMap(ref *configMapReference) (any, error) {
+	name, err := s.fillText(ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	namespace, err := s.fillText(ref.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	if namespace == "" {
+		if namespace = s.namespace; namespace == "" {
+			namespace = "default"
+		}
+	}
+	if s.namespace != "" && namespace != s.namespace {
+		return nil, fmt.Errorf("ConfigMap %s/%s is outside the policy's namespace %s", namespace, name, s.namespace)
+	}
+	found := s.change.Set.Find(policies.GroupKind{Kind: "ConfigMap"}, namespace, name)
+	if found == nil {
+		if s.change.Knows.Has(policies.KnowsCluster) {
+			return nil, fmt.Errorf("ConfigMap %s/%s not found", namespace, name)
+		}
+		return nil, &policies.NeedError{Facts: policies.KnowsCluster, What: "ConfigMap " + namespace + "/" + name}
+	}
+	content := untyped(found)
+	out := map[string]any{"metadata": content["metadata"], "data": content["data"]}
+	return out, nil
+}
+
+func isNeed(err error) bool {
+	var need *policies.NeedError
+	return errors.As(err, &need)
+}
