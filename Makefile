@@ -23,7 +23,7 @@ race: ## the tests of the product under the race detector, but for packages that
 	go test -short -race $$(go list -test -f '{{if .ForTest}}{{else}}{{.ImportPath}} {{.Deps}}{{end}}' ./... | awk '$$1 ~ /\.test$$/ && $$1 !~ /\/test\// && !/k8s\.io\/kubernetes\// {sub(/\.test$$/, "", $$1); print $$1}')
 
 e2e: ## the tests against a real API server, built from modules once (about ten minutes)
-	go test -count=1 -timeout 60m ./test/controlplane/... ./test/conformance
+	go test -count=1 -timeout 60m ./test/controlplane/... ./test/conformance ./test/parity
 
 lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l); \

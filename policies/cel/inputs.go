@@ -70,19 +70,28 @@ func (p *policy) inputsOf(r *request, as target) (*inputs, error) {
 	return v.(*inputs), nil
 }
 
-// named is content with a name in place of one that is to be generated: the API server generates it before it asks policies
-// (k8s.io/apiserver/pkg/registry/generic/registry, store.go). The random end is not known; its length and its letters are.
+// named is content with a name in place of one that is to be generated: policies are asked when it is.
 func named(content, metadata map[string]any) map[string]any {
-	prefix, _ := metadata["generateName"].(string)
-	if name, _ := metadata["name"].(string); name != "" || prefix == "" {
+	name := generatedName(metadata)
+	if name == "" {
 		return content
 	}
-	const longest, suffix = 63, "xxxxx"
 	metadata = maps.Clone(metadata)
-	metadata["name"] = prefix[:min(len(prefix), longest-len(suffix))] + suffix
+	metadata["name"] = name
 	content = maps.Clone(content)
 	content["metadata"] = metadata
 	return content
+}
+
+// generatedName is a name as the API server would generate it (k8s.io/apiserver/pkg/storage/names), or "" where nothing asks for
+// one. The random end is not known; its length and its letters are.
+func generatedName(metadata map[string]any) string {
+	prefix, _ := metadata["generateName"].(string)
+	if name, _ := metadata["name"].(string); name != "" || prefix == "" {
+		return ""
+	}
+	const longest, suffix = 63, "xxxxx"
+	return prefix[:min(len(prefix), longest-len(suffix))] + suffix
 }
 
 // contentAs is the stored form of o in the version that a policy wants to see; nil, which CEL sees as null, for no object.

@@ -49,6 +49,10 @@ func newRequest(c *policies.Change) *request {
 		r.isSelf = true
 		r.namespace = subject.Name
 	}
+	if r.name == "" && c.Operation == policies.Create {
+		metadata, _ := subject.Settled()["metadata"].(map[string]any)
+		r.name = generatedName(metadata)
+	}
 	return r
 }
 

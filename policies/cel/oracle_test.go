@@ -138,11 +138,15 @@ func attributes(c *policies.Change) admission.Attributes {
 	if subject.Kind.Kind == "Namespace" {
 		namespace = subject.Name
 	}
+	name := subject.Name
+	if meta, _ := subject.Settled()["metadata"].(map[string]any); name == "" && meta["generateName"] != nil && c.Object != nil {
+		name = fmt.Sprint(meta["generateName"], "xxxxx")
+	}
 	extra := map[string][]string{}
 	for k, v := range c.Actor.Extra {
 		extra[k] = v
 	}
-	return admission.NewAttributesRecord(content(c.Object), content(c.Old), schema.GroupVersionKind(subject.Kind), namespace, subject.Name,
+	return admission.NewAttributesRecord(content(c.Object), content(c.Old), schema.GroupVersionKind(subject.Kind), namespace, name,
 		schema.GroupVersionResource{Group: c.Resource.Group, Version: c.Resource.Version, Resource: c.Resource.Resource}, c.Resource.Subresource,
 		admission.Operation(c.Operation), &metav1.CreateOptions{TypeMeta: metav1.TypeMeta{Kind: "CreateOptions", APIVersion: "meta.k8s.io/v1"}, FieldManager: "kubectl"},
 		c.DryRun, &user.DefaultInfo{Name: c.Actor.User, UID: c.Actor.UID, Groups: c.Actor.Groups, Extra: extra})
