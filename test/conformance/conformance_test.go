@@ -5,12 +5,14 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"gitgate.dev/gitgate/test/conformance"
 	"gitgate.dev/gitgate/test/controlplane"
+	"gitgate.dev/gitgate/test/gen"
 )
 
 var update = flag.Bool("update", false, "write the table anew from a real API server")
@@ -48,8 +50,18 @@ func TestTheTableIsWhatTheAPIServerSays(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	cases := cases(t)
+	server := server(ctx, t)
+	kinds, err := server.Kinds(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range kinds {
+		if !slices.ContainsFunc(cases, func(c conformance.Case) bool { return c.Base == kind+"/minimal" }) {
+			t.Errorf("%s is served and has no fixture in testdata/good", kind)
+		}
+	}
 	start := time.Now()
-	answers, err := server(ctx, t).Ask(ctx, cases)
+	answers, err := server.Ask(ctx, cases)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +88,31 @@ func TestTheTableIsWhatTheAPIServerSays(t *testing.T) {
 		}
 		if diff := conformance.Changed(entry.Answer, answers[i]); len(diff) > 0 {
 			t.Errorf("%s: the API server does not say what the table says:\n\t%s", c.Name(), strings.Join(diff, "\n\t"))
+		}
+	}
+}
+
+func TestTheAPIServerTakesTheGeneratedTree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a real API server")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	var cases []conformance.Case
+	for m := range gen.Manifests(2000) {
+		c, err := conformance.Read(m.Path, []byte(m.Text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases = append(cases, c)
+	}
+	answers, err := server(ctx, t).Ask(ctx, cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range answers {
+		if a.Status != conformance.Taken {
+			t.Errorf("%s: %s %v", cases[i].Name(), a.Status, a.Causes)
 		}
 	}
 }

@@ -54,6 +54,15 @@ func fixtures(folder string) ([]fixture, error) {
 	return all, nil
 }
 
+// Read makes a case of the creation of a YAML or JSON document that is not of the table.
+func Read(name string, text []byte) (Case, error) {
+	object, err := decode(text)
+	if err != nil {
+		return Case{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return Case{Base: name, Object: object}, nil
+}
+
 // decode reads YAML or JSON as gitgate's objects are: int64 for whole numbers that fit.
 func decode(text []byte) (map[string]any, error) {
 	asJSON, err := yaml.YAMLToJSONStrict(text)

@@ -45,6 +45,55 @@ type resourceInfo struct {
 // manager is the field manager that all is applied by.
 const manager = "gitgate"
 
+// Kinds lists what the API server serves and keeps, as apps/v1/Deployment, sorted: what can be created and read.
+func (s *Server) Kinds(ctx context.Context) ([]string, error) {
+	var groups struct {
+		Groups []struct {
+			Versions []struct{ GroupVersion string }
+		}
+	}
+	_, body, err := s.send(ctx, http.MethodGet, "/apis", nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(body, &groups); err != nil {
+		return nil, fmt.Errorf("discovery: %w", err)
+	}
+	versions := []string{"v1"}
+	for _, g := range groups.Groups {
+		for _, v := range g.Versions {
+			versions = append(versions, v.GroupVersion)
+		}
+	}
+	var kinds []string
+	for _, version := range versions {
+		root := "/apis/" + version
+		if version == "v1" {
+			root = "/api/v1"
+		}
+		var list struct {
+			Resources []struct {
+				Name, Kind string
+				Verbs      []string
+			}
+		}
+		_, body, err := s.send(ctx, http.MethodGet, root, nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(body, &list); err != nil {
+			return nil, fmt.Errorf("discovery of %s: %w", version, err)
+		}
+		for _, r := range list.Resources {
+			if !strings.Contains(r.Name, "/") && slices.Contains(r.Verbs, "create") && slices.Contains(r.Verbs, "get") {
+				kinds = append(kinds, version+"/"+r.Kind)
+			}
+		}
+	}
+	slices.Sort(kinds)
+	return kinds, nil
+}
+
 // Ask sends every case as a dry run that must not be forgiving, and returns the answers in their order. What an update replaces,
 // and the CRDs of a case, are really written, each for the time that it is needed.
 func (s *Server) Ask(ctx context.Context, cases []Case) ([]Answer, error) {

@@ -19,7 +19,11 @@ rules: [{level: Metadata}]
 `
 
 func TestAControlPlaneServesItsUsersAndKeepsItsDataOverAnOutage(t *testing.T) {
-	ctx := t.Context()
+	if testing.Short() {
+		t.Skip("starts a real API server")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	defer cancel()
 	cp := controlplane.Start(ctx, t, controlplane.Options{AuditPolicy: audit})
 
 	admin, err := cp.HTTPClient("root", "system:masters")
@@ -73,7 +77,7 @@ func TestControllersAndSchedulerRunUnderTheirOwnIdentities(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and starts every component")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
 	cp := controlplane.Start(ctx, t, controlplane.Options{AuditPolicy: audit, ControllerManager: true, Scheduler: true})
 	admin, err := cp.HTTPClient("root", "system:masters")
