@@ -11,6 +11,7 @@ import (
 	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/policies/cel"
 	"gitgate.dev/gitgate/policies/kyverno"
+	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/policies/rego"
 	"gitgate.dev/gitgate/policies/schema"
 )
@@ -73,9 +74,9 @@ func jsonSchemas(c *bundle.Config) []schema.JSONSchema {
 func checkBuiltins(c *bundle.Config) error {
 	var errs []error
 	for i, name := range c.Rego.AllowBuiltins {
-		if !slices.Contains(rego.Guarded(), name) {
+		if !slices.Contains(opa.Guarded(), name) {
 			errs = append(errs, policies.ErrorAt(c.Position("rego", "allowBuiltins", i),
-				fmt.Errorf("rego.allowBuiltins[%d]: %q needs no leave or does not exist: expected one of %s", i, name, strings.Join(rego.Guarded(), ", "))))
+				fmt.Errorf("rego.allowBuiltins[%d]: %q needs no leave or does not exist: expected one of %s", i, name, strings.Join(opa.Guarded(), ", "))))
 		}
 	}
 	return errors.Join(errs...)

@@ -9,6 +9,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // A package whose METADATA says custom.combine: true has the input of `conftest test --combine`: a list of all objects of the
@@ -73,7 +74,7 @@ func (s *suite) combine(ctx context.Context, c *policies.Change, p *pkg) *combin
 	})
 	items := make([]*ast.Term, len(out.order))
 	for i, o := range out.order {
-		t, err := named(o)
+		t, err := opa.Named(o)
 		if err != nil {
 			out.err = err
 			return out
@@ -83,7 +84,7 @@ func (s *suite) combine(ctx context.Context, c *policies.Change, p *pkg) *combin
 			ast.Item(ast.InternedTerm("contents"), t))
 	}
 	in := &input{term: ast.ArrayTerm(items...), virtual: topdown.NewVirtualCache()}
-	bindings, undefined, err := s.run(ctx, queryOf(0, p, p.units).body, in, &view{root: s.data.value.Value.(ast.Object), extra: s.extra(c)})
+	bindings, undefined, err := s.run(ctx, queryOf(0, p, p.units).body, in, &opa.View{Root: s.data.value.Value.(ast.Object), Extra: s.extra(c)})
 	if err != nil {
 		out.err = s.failure(p, err)
 		return out

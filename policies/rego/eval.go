@@ -15,6 +15,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown/cache"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // suite is all packages compiled together. It is immutable and safe for concurrent use.
@@ -77,7 +78,7 @@ func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
 		}
 	}
 	in := &inputs{change: c}
-	txn := &view{root: s.data.value.Value.(ast.Object), extra: s.extra(c)}
+	txn := &opa.View{Root: s.data.value.Value.(ast.Object), Extra: s.extra(c)}
 	for _, q := range s.plan(c) {
 		out[q.index] = s.ask(ctx, c, q, in, txn)
 	}
@@ -85,7 +86,7 @@ func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
 }
 
 // ask puts a query to its package.
-func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs, txn *view) answer {
+func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs, txn *opa.View) answer {
 	p := s.packages[q.index]
 	if err := p.needs.missing(c); err != nil {
 		return answer{err: err}
@@ -99,7 +100,7 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 		if err != nil {
 			return answer{err: s.failure(p, err)}
 		}
-		object, err := named(c.Subject())
+		object, err := opa.Named(c.Subject())
 		if err != nil {
 			return answer{err: err}
 		}
@@ -199,7 +200,7 @@ func (in *inputs) of(p *pkg, op policies.Operation) (*input, error) {
 		return known, nil
 	}
 	if !p.isReview() {
-		t, err := named(in.change.Subject())
+		t, err := opa.Named(in.change.Subject())
 		if err != nil {
 			return nil, err
 		}
@@ -217,39 +218,11 @@ func (in *inputs) of(p *pkg, op policies.Operation) (*input, error) {
 	return in.reviews[op], nil
 }
 
-var errTooLong = errors.New("evaluation took too long")
-
 // run evaluates a body and returns its one answer, and the builtins that failed on the way.
-func (s *suite) run(ctx context.Context, body ast.Body, in *input, txn *view) (topdown.QueryResult, []topdown.Error, error) {
-	ctx, stop := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("%w: more than %s", errTooLong, s.timeout))
-	defer stop()
-	cancel := topdown.NewCancel()
-	defer context.AfterFunc(ctx, cancel.Cancel)()
-	var undefined []topdown.Error
-	q := topdown.NewQuery(body).
-		WithCompiler(s.compiler).
-		WithStore(store{}).
-		WithTransaction(txn).
-		WithInput(in.term).
-		WithVirtualCache(in.virtual).
-		WithInterQueryBuiltinValueCache(s.values).
-		WithStrictBuiltinErrors(s.strict).
-		WithBuiltinErrorList(&undefined).
-		WithCancel(cancel)
-	var out topdown.QueryResult
-	err := q.Iter(ctx, func(r topdown.QueryResult) error {
-		out = r
-		return nil
-	})
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, nil, context.Cause(ctx)
-	case err != nil:
-		return nil, nil, err
-	case out == nil:
-		return nil, nil, errors.New("query has no answer")
-	}
-	return out, undefined, nil
+func (s *suite) run(ctx context.Context, body ast.Body, in *input, data *opa.View) (topdown.QueryResult, []topdown.Error, error) {
+	return opa.Query{
+		Compiler: s.compiler, Body: body, Input: in.term, Data: data, Virtual: in.virtual, Values: s.values, Strict: s.strict, Timeout: s.timeout,
+	}.Run(ctx)
 }
 
 // maxUndefined bounds how many failed builtins are recorded.

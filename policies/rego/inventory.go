@@ -7,6 +7,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // wanted says which other objects a policy looks at. data.inventory has them as Gatekeeper lays them out:
@@ -45,20 +46,9 @@ func (w wanted) and(other wanted) wanted {
 	return out
 }
 
-// reserved lists what is looked at under a name that data files cannot have.
-func (r *reach) reserved(name string) []ast.Ref {
-	var out []ast.Ref
-	for _, ref := range r.under(ast.DefaultRootDocument, name) {
-		if len(ref) > 1 && ref[1].Equal(ast.StringTerm(name)) {
-			out = append(out, ref)
-		}
-	}
-	return out
-}
-
-func (r *reach) wantsInventory() wanted {
+func wantsInventory(c *ast.Compiler, r *opa.Reach) wanted {
 	w := wanted{kinds: map[string]bool{}}
-	for _, ref := range r.reserved("inventory") {
+	for _, ref := range r.Reserved("inventory") {
 		w.inventory = true
 		at := 4 // data.inventory.cluster[apiVersion][kind]
 		if len(ref) > 2 && !ref[2].Equal(ast.StringTerm("cluster")) {
@@ -72,8 +62,8 @@ func (r *reach) wantsInventory() wanted {
 		}
 		w.all = true
 	}
-	for _, ref := range r.reserved("kubernetes") {
-		if len(ref) > 2 && len(r.compiler.GetRulesWithPrefix(ref[:3])) > 0 {
+	for _, ref := range r.Reserved("kubernetes") {
+		if len(ref) > 2 && len(c.GetRulesWithPrefix(ref[:3])) > 0 {
 			continue
 		}
 		w.kubernetes = true
@@ -94,74 +84,39 @@ func (s *suite) inventory(set *policies.Set) (inventories, error) {
 	return v.(inventories), nil
 }
 
-// tree is a map of maps under construction.
-type tree map[string]any
-
-func (t tree) put(value *ast.Term, steps ...string) {
-	for _, step := range steps[:len(steps)-1] {
-		next, ok := t[step].(tree)
-		if !ok {
-			next = tree{}
-			t[step] = next
-		}
-		t = next
-	}
-	t[steps[len(steps)-1]] = value
-}
-
-func (t tree) term() *ast.Term {
-	o := ast.NewObjectWithCapacity(len(t))
-	for key, v := range t {
-		switch v := v.(type) {
-		case tree:
-			o.Insert(ast.InternedTerm(key), v.term())
-		case *ast.Term:
-			o.Insert(ast.InternedTerm(key), v)
-		}
-	}
-	return ast.NewTerm(o)
-}
-
 func (s *suite) makeInventory(set *policies.Set) (inventories, error) {
-	inventory, kubernetes := tree{"namespace": tree{}, "cluster": tree{}}, tree{}
+	inventory, kubernetes := opa.Tree{"namespace": opa.Tree{}, "cluster": opa.Tree{}}, opa.Tree{}
 	for o := range set.All() {
 		asked := s.wanted.inventory && (s.wanted.all || s.wanted.kinds[o.Kind.Kind])
 		if !asked && !s.wanted.kubernetes {
 			continue
 		}
-		t, err := valueOf(o)
+		t, err := opa.Value(o)
 		if err != nil {
 			return inventories{}, err
 		}
-		name := o.Name
-		if name == "" {
-			if prefix, ok := policies.Lookup(o.Map(), policies.Path{"metadata", "generateName"}); ok {
-				if text, ok := prefix.(string); ok && text != "" {
-					name = text + generatedSuffix
-				}
-			}
-		}
+		name := opa.NameOf(o)
 		if name == "" {
 			continue // an object without a name has no place in an inventory by name; schema refuses it
 		}
-		namespace := namespaceOf(o)
+		namespace := opa.NamespaceOf(o)
 		resource := plural(o.Kind.Kind)
 		switch {
 		case namespace == "":
 			if asked {
-				inventory.put(t, "cluster", o.Kind.APIVersion(), o.Kind.Kind, name)
+				inventory.Put(t, "cluster", o.Kind.APIVersion(), o.Kind.Kind, name)
 			}
-			kubernetes.put(t, resource, name)
+			kubernetes.Put(t, resource, name)
 		default:
 			if asked {
-				inventory.put(t, "namespace", namespace, o.Kind.APIVersion(), o.Kind.Kind, name)
+				inventory.Put(t, "namespace", namespace, o.Kind.APIVersion(), o.Kind.Kind, name)
 			}
-			kubernetes.put(t, resource, namespace, name)
+			kubernetes.Put(t, resource, namespace, name)
 		}
 	}
-	out := inventories{inventory: inventory.term(), kubernetes: kubernetes.term()}
+	out := inventories{inventory: inventory.Term(), kubernetes: kubernetes.Term()}
 	if own, ok := s.data.root["kubernetes"]; ok {
-		t, err := termOf(own)
+		t, err := opa.Term(own)
 		if err != nil {
 			return inventories{}, err
 		}
@@ -191,34 +146,10 @@ func (s *suite) extra(c *policies.Change) map[string]func() (*ast.Term, error) {
 	if s.file {
 		out["conftest"] = func() (*ast.Term, error) {
 			file := c.Subject().Origin.File
-			return ast.ObjectTerm(ast.Item(ast.InternedTerm("file"), termOfStrings("name", path.Base(file), "dir", path.Dir(file)))), nil
+			return ast.ObjectTerm(ast.Item(ast.InternedTerm("file"), opa.Texts("name", path.Base(file), "dir", path.Dir(file)))), nil
 		}
 	}
 	return out
-}
-
-// clusterScoped are the kinds of Kubernetes itself, and of its projects, that have no namespace.
-var clusterScoped = map[string]bool{
-	"APIService": true, "CSIDriver": true, "CSINode": true, "CertificateSigningRequest": true, "ClusterRole": true,
-	"ClusterRoleBinding": true, "ClusterTrustBundle": true, "ComponentStatus": true, "CustomResourceDefinition": true,
-	"DeviceClass": true, "DeviceTaintRule": true, "FlowSchema": true, "GatewayClass": true, "IPAddress": true, "IngressClass": true,
-	"MutatingAdmissionPolicy": true, "MutatingAdmissionPolicyBinding": true, "MutatingWebhookConfiguration": true, "Namespace": true,
-	"Node": true, "PersistentVolume": true, "PriorityClass": true, "PriorityLevelConfiguration": true, "ResourceSlice": true,
-	"RuntimeClass": true, "SelfSubjectAccessReview": true, "SelfSubjectReview": true, "SelfSubjectRulesReview": true,
-	"ServiceCIDR": true, "StorageClass": true, "StorageVersion": true, "StorageVersionMigration": true, "SubjectAccessReview": true,
-	"TokenReview": true, "ValidatingAdmissionPolicy": true, "ValidatingAdmissionPolicyBinding": true,
-	"ValidatingWebhookConfiguration": true, "VolumeAttachment": true, "VolumeAttributesClass": true, "VolumeSnapshotClass": true,
-	"VolumeSnapshotContent": true,
-}
-
-// namespaceOf is where an object of the set lies: where it says, or in default, as kubectl applies it, when its kind is known to
-// have a namespace.
-func namespaceOf(o *policies.Object) string {
-	builtIn := !strings.Contains(o.Kind.Group, ".") || strings.HasSuffix(o.Kind.Group, ".k8s.io")
-	if o.Namespace == "" && builtIn && !clusterScoped[o.Kind.Kind] {
-		return "default"
-	}
-	return o.Namespace
 }
 
 // plural is the resource of a kind, guessed as the API machinery does (k8s.io/apimachinery/pkg/api/meta, UnsafeGuessKindToResource).

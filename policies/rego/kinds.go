@@ -6,6 +6,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // kinds finds in compiled rules which kinds of objects they can hold for: those that a condition names. A policy that is written
@@ -128,7 +129,7 @@ func (k *kinds) ofExpr(e *ast.Expr, at bindings) names {
 		switch {
 		case !ok:
 			return nil
-		case isEquality(e):
+		case opa.IsEquality(e):
 			for _, sides := range [][2]*ast.Term{{terms[1], terms[2]}, {terms[2], terms[1]}} {
 				if k.isKind(sides[0], at) {
 					if constants := k.scalars(sides[1], at); constants != nil {
@@ -183,7 +184,7 @@ func (k *kinds) ofTerm(t *ast.Term, at bindings, truth bool) names {
 
 func (k *kinds) isKind(t *ast.Term, at bindings) bool {
 	ref, ok := at.resolve(t).Value.(ast.Ref)
-	return ok && contains(k.fields, ref)
+	return ok && slices.ContainsFunc(k.fields, func(field ast.Ref) bool { return field.Equal(ref) })
 }
 
 // scalars is the constants that a term can be.
@@ -313,7 +314,7 @@ func aliases(c *ast.Compiler, body ast.Body) bindings {
 		if !ok || e.Negated || len(e.With) > 0 {
 			continue
 		}
-		if isEquality(e) {
+		if opa.IsEquality(e) {
 			if _, isVar := terms[1].Value.(ast.Var); isVar {
 				define(terms[1], terms[2])
 			} else {

@@ -11,6 +11,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // maxSourceLine bounds the source line that an error shows.
@@ -125,29 +126,8 @@ func (all sources) located(err error) []error {
 	return out
 }
 
-// message is what OPA says in the voice of gitgate: one line, lower case, and of the rules as their author named them.
-func message(e *ast.Error) string {
-	text := e.Message
-	if call, ok := strings.CutPrefix(text, "undefined function "); ok && isGuarded(call) {
-		return refusal(call)
-	}
-	var b strings.Builder
-	for i, line := range strings.Split(text, "\n") {
-		if line = strings.TrimSpace(line); line != "" {
-			if i > 0 {
-				b.WriteString("; ")
-			}
-			b.WriteString(line)
-		}
-	}
-	text = strings.TrimSuffix(b.String(), ".")
-	if first, size := utf8.DecodeRuneInString(text); size > 0 && size < len(text) {
-		if next := text[size]; next >= 'a' && next <= 'z' {
-			text = strings.ToLower(string(first)) + text[size:]
-		}
-	}
-	return unitName.ReplaceAllString(text, "$1")
-}
+// message is what OPA says, of the rules as their author named them.
+func message(e *ast.Error) string { return unitName.ReplaceAllString(opa.Message(e), "$1") }
 
 // position is where OPA's location stands, with its column in bytes and its source line.
 func (all sources) position(loc *ast.Location) policies.Position {
@@ -210,7 +190,7 @@ func (all sources) inOrder() []*source {
 }
 
 // compileModules type-checks and compiles everything together.
-func compileModules(all sources, data *document, g guard) (*ast.Compiler, error) {
+func compileModules(all sources, data *document, g opa.Guard) (*ast.Compiler, error) {
 	modules := make(map[string]*ast.Module, len(all))
 	for file, s := range all {
 		modules[file] = s.module
@@ -223,9 +203,9 @@ func compileModules(all sources, data *document, g guard) (*ast.Compiler, error)
 	return compiler, nil
 }
 
-func newCompiler(data *document, g guard) *ast.Compiler {
+func newCompiler(data *document, g opa.Guard) *ast.Compiler {
 	return ast.NewCompiler().
-		WithCapabilities(g.capabilities()).
+		WithCapabilities(g.Capabilities()).
 		WithPathConflictsCheck(data.exists).
 		SetErrorLimit(0)
 }

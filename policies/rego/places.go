@@ -6,6 +6,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // place is the field that a rule's last condition looks at: where a violation stands when the rule does not say. Rego forgets
@@ -222,7 +223,7 @@ func conditionTerms(c *ast.Compiler, e *ast.Expr) (terms []*ast.Term, defines bo
 	case *ast.Every:
 		return []*ast.Term{t.Domain}, false
 	case []*ast.Term:
-		if isEquality(e) {
+		if opa.IsEquality(e) {
 			_, left := t[1].Value.(ast.Var)
 			_, right := t[2].Value.(ast.Var)
 			_, fromLeft := t[1].Value.(ast.Ref)
@@ -277,7 +278,7 @@ func defined(c *ast.Compiler, e *ast.Expr) (ast.Var, bool) {
 	if !ok {
 		return "", false
 	}
-	if isEquality(e) {
+	if opa.IsEquality(e) {
 		for _, t := range terms[1:] {
 			if v, ok := t.Value.(ast.Var); ok {
 				return v, true

@@ -9,6 +9,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // policies makes one policy of each package.
@@ -39,8 +40,8 @@ func (s *suite) policies(notes *annotations) ([]*policies.Policy, error) {
 		if err := refuseUnknowable(p, reached, s.all); err != nil {
 			errs = append(errs, err)
 		}
-		p.needs = needsOf(p, reached)
-		mine := reached.wantsInventory()
+		p.needs = needsOf(s.compiler, p, reached)
+		mine := wantsInventory(s.compiler, reached)
 		s.wanted = s.wanted.and(mine)
 		s.file = s.file || p.needs.file
 		policy := s.policy(i, p, own)
@@ -241,3 +242,15 @@ func (u *unit) describe(v *policies.Violation) {
 
 // errorAt is an error of the rule, at its definition.
 func (u *unit) errorAt(err error) error { return policies.ErrorAt(u.at, err) }
+
+// reachOf is what the rules of a package look at.
+func reachOf(c *ast.Compiler, p *pkg) *opa.Reach {
+	r := opa.NewReach(c)
+	for _, u := range p.units {
+		r.Follow(c.GetRulesExact(u.ref))
+	}
+	if p.exceptions != nil {
+		r.Follow(c.GetRulesExact(p.exceptions.ref))
+	}
+	return r
+}

@@ -15,16 +15,17 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown/cache"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // DefaultTimeout bounds the evaluation of one package on one change when Options does not.
-const DefaultTimeout = 10 * time.Second
+const DefaultTimeout = opa.DefaultTimeout
 
 // Options is what gitgate.yaml can say of Rego policies. The zero value is the default.
 type Options struct {
 	Namespaces          []string      // packages that are policies ("main", "kubernetes.admission"); empty: each that has a rule of conftest's names
 	RegoVersion         string        // "v0" or "v1"; "": v1, and v0 for a file that is not v1
-	AllowBuiltins       []string      // builtins with side effects or chance that policies may call: see Guarded
+	AllowBuiltins       []string      // builtins with side effects or chance that policies may call: see opa.Guarded
 	StrictBuiltinErrors bool          // a builtin that fails (to_number of no number) fails the policy; else it is undefined, as in conftest and OPA
 	DataRoots           []string      // folders whose data documents start at data; empty: the topmost folder that has policies
 	Timeout             time.Duration // of one package on one change; 0 is DefaultTimeout
@@ -62,7 +63,7 @@ func Compiler(o Options) policies.Compiler {
 }
 
 func compile(ctx context.Context, o Options, docs []policies.Document) ([]*policies.Policy, error) {
-	guard, err := newGuard(o.AllowBuiltins)
+	guard, err := opa.NewGuard(o.AllowBuiltins)
 	if err != nil {
 		return nil, err
 	}

@@ -3,11 +3,11 @@ package rego
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // admissionPackage is where OPA's own admission webhook has its policies (openpolicyagent.org, "Kubernetes"): it and what lies
@@ -25,36 +25,36 @@ type needs struct {
 	file      bool // it asks for the file
 }
 
-func needsOf(p *pkg, r *reach) needs {
+func needsOf(c *ast.Compiler, p *pkg, r *opa.Reach) needs {
 	var n needs
 	input := ast.InputRootDocument
 	if p.isReview() {
-		if r.looksAt(input, "request", "userInfo") {
+		if r.LooksAt(input, "request", "userInfo") {
 			n.facts |= policies.KnowsActor
 		}
-		if r.looksAt(input, "request", "oldObject") {
+		if r.LooksAt(input, "request", "oldObject") {
 			n.facts |= policies.KnowsOld
 		}
-		n.operation = r.looksAt(input, "request", "operation")
-		n.options = r.looksAt(input, "request", "options")
+		n.operation = r.LooksAt(input, "request", "operation")
+		n.options = r.LooksAt(input, "request", "options")
 	}
-	for name := range r.calls {
-		if online(name) {
+	for name := range r.Calls() {
+		if opa.Online(name) {
 			n.facts |= policies.Online
 		}
 	}
-	n.inventory = r.wantsInventory().any()
-	n.file = len(r.reserved("conftest")) > 0
+	n.inventory = wantsInventory(c, r).any()
+	n.file = len(r.Reserved("conftest")) > 0
 	return n
 }
 
 // refuseUnknowable refuses what no door ever knows.
-func refuseUnknowable(p *pkg, r *reach, all sources) error {
+func refuseUnknowable(p *pkg, r *opa.Reach, all sources) error {
 	if !p.isReview() {
 		return nil
 	}
 	var errs []error
-	for _, ref := range r.under(ast.InputRootDocument, "request", "uid") {
+	for _, ref := range r.Under(ast.InputRootDocument, "request", "uid") {
 		if len(ref) > 2 && ref[2].Equal(ast.StringTerm("uid")) {
 			errs = append(errs, policies.ErrorAt(all.position(ref[0].Location),
 				errors.New("input.request.uid differs for each request and is not known before the merge: a policy may not look at it")))
@@ -64,13 +64,13 @@ func refuseUnknowable(p *pkg, r *reach, all sources) error {
 }
 
 // operations is what a package is to be asked about: CREATE and UPDATE, and DELETE or CONNECT when it speaks of them.
-func operations(p *pkg, r *reach, n needs) []policies.Operation {
+func operations(p *pkg, r *opa.Reach, n needs) []policies.Operation {
 	if !p.isReview() || !n.operation {
 		return nil
 	}
 	out := []policies.Operation{policies.Create, policies.Update}
 	for _, op := range []policies.Operation{policies.Delete, policies.Connect} {
-		if r.texts[string(op)] {
+		if r.Says(string(op)) {
 			out = append(out, op)
 		}
 	}
@@ -105,8 +105,8 @@ func (n needs) unsettled(c *policies.Change) bool {
 // reviewOf is c as an AdmissionReview (k8s.io/api/admission/v1), as far as it is known, as the request op.
 func reviewOf(c *policies.Change, op policies.Operation) (*ast.Term, error) {
 	subject := c.Subject()
-	kind := termOfStrings("group", subject.Kind.Group, "version", subject.Kind.Version, "kind", subject.Kind.Kind)
-	resource := termOfStrings("group", c.Resource.Group, "version", c.Resource.Version, "resource", c.Resource.Resource)
+	kind := opa.Texts("group", subject.Kind.Group, "version", subject.Kind.Version, "kind", subject.Kind.Kind)
+	resource := opa.Texts("group", c.Resource.Group, "version", c.Resource.Version, "resource", c.Resource.Resource)
 	request := ast.NewObjectWithCapacity(18)
 	set := func(key string, t *ast.Term) { request.Insert(ast.InternedTerm(key), t) }
 	set("kind", kind)
@@ -131,7 +131,7 @@ func reviewOf(c *policies.Change, op policies.Operation) (*ast.Term, error) {
 	}{{"object", c.Object}, {"oldObject", c.Old}} {
 		value := ast.InternedNullTerm
 		if field.object != nil {
-			t, err := named(field.object)
+			t, err := opa.Named(field.object)
 			if err != nil {
 				return nil, err
 			}
@@ -140,10 +140,10 @@ func reviewOf(c *policies.Change, op policies.Operation) (*ast.Term, error) {
 		set(field.key, value)
 	}
 	if c.Actor != nil {
-		set("userInfo", termOfActor(c.Actor))
+		set("userInfo", opa.Actor(c.Actor))
 	}
 	if c.Options != nil {
-		t, err := termOf(c.Options)
+		t, err := opa.Term(c.Options)
 		if err != nil {
 			return nil, fmt.Errorf("options of the request: %w", err)
 		}
@@ -154,43 +154,4 @@ func reviewOf(c *policies.Change, op policies.Operation) (*ast.Term, error) {
 		ast.Item(ast.InternedTerm("kind"), ast.InternedTerm("AdmissionReview")),
 		ast.Item(ast.InternedTerm("request"), ast.NewTerm(request)),
 	), nil
-}
-
-// termOfActor is the userInfo of a review (k8s.io/api/authentication/v1 UserInfo), which leaves out what is empty.
-func termOfActor(a *policies.Actor) *ast.Term {
-	o := ast.NewObjectWithCapacity(4)
-	if a.User != "" {
-		o.Insert(ast.InternedTerm("username"), ast.StringTerm(a.User))
-	}
-	if a.UID != "" {
-		o.Insert(ast.InternedTerm("uid"), ast.StringTerm(a.UID))
-	}
-	if len(a.Groups) > 0 {
-		o.Insert(ast.InternedTerm("groups"), termOfTexts(a.Groups))
-	}
-	if len(a.Extra) > 0 {
-		extra := ast.NewObjectWithCapacity(len(a.Extra))
-		for key, values := range a.Extra {
-			extra.Insert(ast.StringTerm(key), termOfTexts(values))
-		}
-		o.Insert(ast.InternedTerm("extra"), ast.NewTerm(extra))
-	}
-	return ast.NewTerm(o)
-}
-
-func termOfTexts(list []string) *ast.Term {
-	terms := make([]*ast.Term, len(list))
-	for i, s := range list {
-		terms[i] = ast.StringTerm(s)
-	}
-	return ast.ArrayTerm(terms...)
-}
-
-// termOfStrings makes an object of keys and values in turn.
-func termOfStrings(pairs ...string) *ast.Term {
-	o := ast.NewObjectWithCapacity(len(pairs) / 2)
-	for pair := range slices.Chunk(pairs, 2) {
-		o.Insert(ast.InternedTerm(pair[0]), ast.InternedTerm(pair[1]))
-	}
-	return ast.NewTerm(o)
 }

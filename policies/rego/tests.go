@@ -17,6 +17,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 )
 
 // TestResult is the answer of one test rule, as `opa test` gives it.
@@ -36,7 +37,7 @@ type TestResult struct {
 // (main_test.test_privileged) match run, or all when run is nil. The sources are compiled as Compiler does, with the same builtins refused. An error is one
 // of the documents; what becomes of a test is its result. The results are in the order of their places.
 func Test(ctx context.Context, o Options, docs []policies.Document, run *regexp.Regexp) ([]TestResult, error) {
-	guard, err := newGuard(o.AllowBuiltins)
+	guard, err := opa.NewGuard(o.AllowBuiltins)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func TestARuleThatIsBrokenIsNamed(t *testing.T) {
 		{"report that imports bundle", "report>policies/bundle", "report imports neither"},
 		{"bundle that imports a kind", "policies/bundle>policies/rego", "bundle imports neither"},
 		{"manifest that imports apiserver", "manifest>apiserver", "manifest imports policies and nothing else"},
-		{"OPA in the wrong place", "policies/cel>github.com/open-policy-agent/opa/ast", "OPA is imported only under policies/rego"},
+		{"OPA in the wrong place", "policies/cel>github.com/open-policy-agent/opa/ast", "OPA is imported only under policies/opa"},
 		{"Kyverno in the wrong place", "policies/cel>github.com/kyverno/api", "Kyverno is imported only under"},
 		{"sigstore in the wrong place", "webhook>github.com/sigstore/sigstore-go/pkg/verify", "sigstore and registries"},
 		{"Git in the wrong place", "validate>github.com/go-git/go-git/v5", "Git is imported only under desired"},

@@ -86,6 +86,7 @@ var importRules = []importRule{
 	{"a kind of policy never imports bundle", in(kinds...), ownIn("policies/bundle")},
 	{"a door never imports a kind of policy", in(doors...), ownIn(kinds...)},
 	{"a door never imports report", in(doors...), ownIn("report")},
+	{"what kinds of policy share imports policies and nothing else of the product", in("policies/opa"), func(g *graph, p string) bool { return g.own[p] && !under(p, "policies/opa") && p != "policies" }},
 	{"report imports neither kinds of policy, doors nor bundle", in("report"), ownIn(append([]string{"policies/bundle"}, slices.Concat(kinds, doors)...)...)},
 	{"bundle imports neither kinds of policy, doors nor report: kinds are handed to it", in("policies/bundle"), ownIn(append([]string{"report"}, slices.Concat(kinds, doors)...)...)},
 	{"manifest imports policies and nothing else of the product", in("manifest"), func(g *graph, p string) bool { return g.own[p] && !under(p, "manifest") && p != "policies" }},
@@ -105,7 +106,7 @@ type homeRule struct {
 }
 
 var homeRules = []homeRule{
-	{"OPA is imported only under policies/rego and policies/gatekeeper", []string{"github.com/open-policy-agent/opa", "github.com/open-policy-agent/frameworks", "github.com/open-policy-agent/gatekeeper"}, []string{"policies/rego", "policies/gatekeeper"}},
+	{"OPA is imported only under policies/opa, policies/rego and policies/gatekeeper", []string{"github.com/open-policy-agent/opa", "github.com/open-policy-agent/frameworks", "github.com/open-policy-agent/gatekeeper"}, []string{"policies/opa", "policies/rego", "policies/gatekeeper"}},
 	{"Kyverno is imported only under policies/kyverno", []string{"github.com/kyverno"}, []string{"policies/kyverno"}},
 	{"cosign, sigstore and registries are imported only under policies/images", []string{"github.com/sigstore", "github.com/google/go-containerregistry", "oras.land"}, []string{"policies/images"}},
 	{"Git is imported only under desired", []string{"github.com/go-git", "github.com/hiddeco/sshsig", "github.com/ProtonMail/go-crypto"}, []string{"desired"}},

@@ -1,9 +1,10 @@
-package rego
+package opa
 
 import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -13,10 +14,10 @@ import (
 
 type valueKey struct{}
 
-// valueOf is o as a Rego value, made once for all policies.
-func valueOf(o *policies.Object) (*ast.Term, error) {
+// Value is o as a Rego value, made once for all policies.
+func Value(o *policies.Object) (*ast.Term, error) {
 	v, err := o.Derive(valueKey{}, func() (any, error) {
-		t, err := termOf(o.Settled())
+		t, err := Term(o.Settled())
 		if err != nil {
 			return nil, fmt.Errorf("object %s as a Rego value: %w", o, err)
 		}
@@ -28,10 +29,10 @@ func valueOf(o *policies.Object) (*ast.Term, error) {
 	return v.(*ast.Term), nil
 }
 
-// named is o's value with the name that the API server will have given it when admission sees it: policies name objects in
+// Named is o's value with the name that the API server will have given it when admission sees it: policies name objects in
 // their messages, and a rule that asks for a name that is not there would not hold and so pass.
-func named(o *policies.Object) (*ast.Term, error) {
-	t, err := valueOf(o)
+func Named(o *policies.Object) (*ast.Term, error) {
+	t, err := Value(o)
 	if err != nil || o.Name != "" {
 		return t, err
 	}
@@ -56,7 +57,7 @@ func named(o *policies.Object) (*ast.Term, error) {
 		if !ok || s == "" {
 			return t, nil
 		}
-		return ast.NewTerm(with(object, "metadata", ast.NewTerm(with(meta, "name", ast.StringTerm(string(s)+generatedSuffix))))), nil
+		return ast.NewTerm(With(object, "metadata", ast.NewTerm(With(meta, "name", ast.StringTerm(string(s)+GeneratedSuffix))))), nil
 	})
 	if err != nil {
 		return nil, err
@@ -66,25 +67,25 @@ func named(o *policies.Object) (*ast.Term, error) {
 
 type namedKey struct{}
 
-// generatedSuffix has the length and the letters of what the API server appends to metadata.generateName
+// GeneratedSuffix has the length and the letters of what the API server appends to metadata.generateName
 // (k8s.io/apiserver/pkg/storage/names).
-const generatedSuffix = "xxxxx"
+const GeneratedSuffix = "xxxxx"
 
-// with is a copy of o in which key has value.
-func with(o ast.Object, key string, value *ast.Term) ast.Object {
+// With is a copy of o in which key has value.
+func With(o ast.Object, key string, value *ast.Term) ast.Object {
 	out := ast.NewObjectWithCapacity(o.Len() + 1)
 	o.Foreach(func(k, v *ast.Term) { out.Insert(k, v) })
 	out.Insert(ast.InternedTerm(key), value)
 	return out
 }
 
-// termOf makes a Rego value of a decoded document. It does not go through JSON: that would cost several times as much.
-func termOf(v any) (*ast.Term, error) {
+// Term makes a Rego value of a decoded document. It does not go through JSON: that would cost several times as much.
+func Term(v any) (*ast.Term, error) {
 	switch v := v.(type) {
 	case map[string]any:
 		object := ast.NewObjectWithCapacity(len(v))
 		for key, member := range v {
-			t, err := termOf(member)
+			t, err := Term(member)
 			if err != nil {
 				return nil, err
 			}
@@ -94,7 +95,7 @@ func termOf(v any) (*ast.Term, error) {
 	case []any:
 		items := make([]*ast.Term, len(v))
 		for i, item := range v {
-			t, err := termOf(item)
+			t, err := Term(item)
 			if err != nil {
 				return nil, err
 			}
@@ -133,4 +134,43 @@ func integer(i int64) *ast.Term {
 		return ast.InternedTerm(int(i))
 	}
 	return ast.NumberTerm(json.Number(strconv.FormatInt(i, 10)))
+}
+
+// Actor is the userInfo of a review (k8s.io/api/authentication/v1 UserInfo), which leaves out what is empty.
+func Actor(a *policies.Actor) *ast.Term {
+	o := ast.NewObjectWithCapacity(4)
+	if a.User != "" {
+		o.Insert(ast.InternedTerm("username"), ast.StringTerm(a.User))
+	}
+	if a.UID != "" {
+		o.Insert(ast.InternedTerm("uid"), ast.StringTerm(a.UID))
+	}
+	if len(a.Groups) > 0 {
+		o.Insert(ast.InternedTerm("groups"), texts(a.Groups))
+	}
+	if len(a.Extra) > 0 {
+		extra := ast.NewObjectWithCapacity(len(a.Extra))
+		for key, values := range a.Extra {
+			extra.Insert(ast.StringTerm(key), texts(values))
+		}
+		o.Insert(ast.InternedTerm("extra"), ast.NewTerm(extra))
+	}
+	return ast.NewTerm(o)
+}
+
+func texts(list []string) *ast.Term {
+	terms := make([]*ast.Term, len(list))
+	for i, s := range list {
+		terms[i] = ast.StringTerm(s)
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+// Texts makes an object of keys and values in turn.
+func Texts(pairs ...string) *ast.Term {
+	o := ast.NewObjectWithCapacity(len(pairs) / 2)
+	for pair := range slices.Chunk(pairs, 2) {
+		o.Insert(ast.InternedTerm(pair[0]), ast.InternedTerm(pair[1]))
+	}
+	return ast.NewTerm(o)
 }

@@ -1,4 +1,4 @@
-package rego
+package opa
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// guarded are the builtins that a policy may call only when Options.AllowBuiltins names them, with why. time.now_ns is not among them:
+// guarded are the builtins that a policy may call only when a configuration allows them, with why. time.now_ns is not among them:
 // a policy may have a date, and its verdict then changes with the day as its author meant it to.
 var guarded = map[string]string{
 	"http.send":              network,
@@ -30,7 +30,7 @@ var never = map[string]string{
 	"opa.runtime": "reads the environment of the process, which differs between doors",
 }
 
-// Guarded lists the builtins that Options.AllowBuiltins can allow.
+// Guarded lists the builtins that NewGuard can allow.
 func Guarded() []string {
 	names := make([]string, 0, len(guarded))
 	for name := range guarded {
@@ -40,11 +40,12 @@ func Guarded() []string {
 	return names
 }
 
-// guard is the set of guarded builtins that are allowed.
-type guard map[string]bool
+// Guard is the set of guarded builtins that are allowed.
+type Guard map[string]bool
 
-func newGuard(allowed []string) (guard, error) {
-	g := guard{}
+// NewGuard makes a guard that allows the named builtins. Its error names each that cannot be allowed or needs no leave.
+func NewGuard(allowed []string) (Guard, error) {
+	g := Guard{}
 	var errs []error
 	for _, name := range allowed {
 		switch {
@@ -59,25 +60,27 @@ func newGuard(allowed []string) (guard, error) {
 	return g, errors.Join(errs...)
 }
 
-// capabilities is what OPA may offer to policies: all that is not refused. JSON schemas that policies name are fetched only when
+// Capabilities is what OPA may offer to policies: all that is not refused. JSON schemas that policies name are fetched only when
 // the network is allowed.
-func (g guard) capabilities() *ast.Capabilities {
+func (g Guard) Capabilities() *ast.Capabilities {
 	c := ast.CapabilitiesForThisVersion()
-	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), func(b *ast.Builtin) bool { return isGuarded(b.Name) && !g[b.Name] })
+	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), func(b *ast.Builtin) bool { return IsGuarded(b.Name) && !g[b.Name] })
 	if !g["http.send"] {
 		c.AllowNet = []string{}
 	}
 	return c
 }
 
-func isGuarded(name string) bool { return guarded[name] != "" || never[name] != "" }
+// IsGuarded says whether a builtin may be refused.
+func IsGuarded(name string) bool { return guarded[name] != "" || never[name] != "" }
 
-func refusal(name string) string {
+// Refusal says why a guarded builtin is refused.
+func Refusal(name string) string {
 	if why := never[name]; why != "" {
 		return fmt.Sprintf("%s %s: a policy may not call it", name, why)
 	}
 	return fmt.Sprintf("%s %s: a policy may call it only when gitgate.yaml allows it", name, guarded[name])
 }
 
-// online says whether a builtin asks the network.
-func online(name string) bool { return guarded[name] == network }
+// Online says whether a builtin asks the network.
+func Online(name string) bool { return guarded[name] == network }

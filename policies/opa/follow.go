@@ -1,4 +1,4 @@
-package rego
+package opa
 
 import (
 	"slices"
@@ -7,7 +7,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// How reach follows values: a variable, an argument or a rule's value that stands for a field is that field under another name.
+// How Reach follows values: a variable, an argument or a rule's value that stands for a field is that field under another name.
 
 // scope is where the variables of a rule come from.
 type scope map[ast.Var][]ast.Ref
@@ -28,7 +28,7 @@ func contains(refs []ast.Ref, ref ast.Ref) bool {
 }
 
 // rules follows rules that are called with arguments from the given places, and says where their values come from.
-func (r *reach) rules(rules []*ast.Rule, args [][]ast.Ref) []ast.Ref {
+func (r *Reach) rules(rules []*ast.Rule, args [][]ast.Ref) []ast.Ref {
 	var out []ast.Ref
 	for _, rule := range rules {
 		for _, ref := range r.rule(rule, args) {
@@ -40,7 +40,7 @@ func (r *reach) rules(rules []*ast.Rule, args [][]ast.Ref) []ast.Ref {
 	return out
 }
 
-func (r *reach) rule(rule *ast.Rule, args [][]ast.Ref) []ast.Ref {
+func (r *Reach) rule(rule *ast.Rule, args [][]ast.Ref) []ast.Ref {
 	if rule.Module == nil {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (r *reach) rule(rule *ast.Rule, args [][]ast.Ref) []ast.Ref {
 	return out
 }
 
-func (r *reach) body(body ast.Body, s scope) {
+func (r *Reach) body(body ast.Body, s scope) {
 	for grew := true; grew; {
 		grew = false
 		for _, e := range body {
@@ -107,12 +107,12 @@ func (r *reach) body(body ast.Body, s scope) {
 }
 
 // bind follows what an expression gives a variable.
-func (r *reach) bind(e *ast.Expr, s scope) bool {
+func (r *Reach) bind(e *ast.Expr, s scope) bool {
 	terms, ok := e.Terms.([]*ast.Term)
 	if !ok || len(terms) < 2 {
 		return false
 	}
-	if isEquality(e) {
+	if IsEquality(e) {
 		return r.bindTo(terms[1], terms[2], s) || r.bindTo(terms[2], terms[1], s)
 	}
 	op, ok := terms[0].Value.(ast.Ref)
@@ -132,12 +132,13 @@ func (r *reach) bind(e *ast.Expr, s scope) bool {
 	return false
 }
 
-func (r *reach) bindTo(to, from *ast.Term, s scope) bool {
+func (r *Reach) bindTo(to, from *ast.Term, s scope) bool {
 	v, ok := to.Value.(ast.Var)
 	return ok && s.add(v, r.origins(from, s))
 }
 
-func isEquality(e *ast.Expr) bool {
+// IsEquality says whether an expression is one of =, := and ==.
+func IsEquality(e *ast.Expr) bool {
 	terms, ok := e.Terms.([]*ast.Term)
 	if !ok || len(terms) != 3 {
 		return false
@@ -147,7 +148,7 @@ func isEquality(e *ast.Expr) bool {
 }
 
 // objectGet is where object.get(from, key, default) finds its value, when the key is known.
-func (r *reach) objectGet(op ast.Ref, terms []*ast.Term, s scope) []ast.Ref {
+func (r *Reach) objectGet(op ast.Ref, terms []*ast.Term, s scope) []ast.Ref {
 	if !op.Equal(ast.ObjectGet.Ref()) || len(terms) < 4 {
 		return nil
 	}
@@ -169,7 +170,7 @@ func (r *reach) objectGet(op ast.Ref, terms []*ast.Term, s scope) []ast.Ref {
 	return out
 }
 
-func (r *reach) arguments(terms []*ast.Term, s scope) [][]ast.Ref {
+func (r *Reach) arguments(terms []*ast.Term, s scope) [][]ast.Ref {
 	out := make([][]ast.Ref, len(terms))
 	for i, t := range terms {
 		out[i] = r.origins(t, s)
@@ -178,7 +179,7 @@ func (r *reach) arguments(terms []*ast.Term, s scope) [][]ast.Ref {
 }
 
 // origins is where a term's value comes from: fields of input or data. Nil is nowhere that matters.
-func (r *reach) origins(t *ast.Term, s scope) []ast.Ref {
+func (r *Reach) origins(t *ast.Term, s scope) []ast.Ref {
 	switch v := t.Value.(type) {
 	case ast.Var:
 		return s[v]
@@ -188,7 +189,7 @@ func (r *reach) origins(t *ast.Term, s scope) []ast.Ref {
 	return nil
 }
 
-func (r *reach) refOrigins(ref ast.Ref, s scope) []ast.Ref {
+func (r *Reach) refOrigins(ref ast.Ref, s scope) []ast.Ref {
 	head, ok := ref[0].Value.(ast.Var)
 	if !ok {
 		return nil
@@ -207,7 +208,7 @@ func (r *reach) refOrigins(ref ast.Ref, s scope) []ast.Ref {
 }
 
 // data is where the value of data.… comes from: the rules that it names, or a data document.
-func (r *reach) data(ref ast.Ref) []ast.Ref {
+func (r *Reach) data(ref ast.Ref) []ast.Ref {
 	for n := len(ref); n > 1; n-- {
 		rules := r.compiler.GetRulesExact(ref[:n])
 		if len(rules) == 0 {
@@ -234,7 +235,7 @@ func (r *reach) data(ref ast.Ref) []ast.Ref {
 }
 
 // expr looks at what an expression looks at.
-func (r *reach) expr(e *ast.Expr, s scope) {
+func (r *Reach) expr(e *ast.Expr, s scope) {
 	for _, w := range e.With {
 		r.term(w.Value, s)
 	}
@@ -261,8 +262,8 @@ func (r *reach) expr(e *ast.Expr, s scope) {
 	}
 }
 
-func (r *reach) call(e *ast.Expr, terms []*ast.Term, s scope) {
-	if isEquality(e) {
+func (r *Reach) call(e *ast.Expr, terms []*ast.Term, s scope) {
+	if IsEquality(e) {
 		r.side(terms[1], terms[2], s)
 		r.side(terms[2], terms[1], s)
 		return
@@ -292,7 +293,7 @@ func (r *reach) call(e *ast.Expr, terms []*ast.Term, s scope) {
 }
 
 // side looks at one side of an equality. Where the other side gives it a name, or has it from there, it is followed under that.
-func (r *reach) side(t, other *ast.Term, s scope) {
+func (r *Reach) side(t, other *ast.Term, s scope) {
 	_, otherVar := other.Value.(ast.Var)
 	_, otherRef := other.Value.(ast.Ref)
 	_, isVar := t.Value.(ast.Var)
@@ -305,7 +306,7 @@ func (r *reach) side(t, other *ast.Term, s scope) {
 
 // used looks at a term whose value is given a name, under which it is followed further: what matters of it is that it is there,
 // except of what is always there.
-func (r *reach) used(t *ast.Term, s scope) {
+func (r *Reach) used(t *ast.Term, s scope) {
 	switch v := t.Value.(type) {
 	case ast.Var:
 	case ast.Ref:
@@ -339,14 +340,14 @@ func always(ref ast.Ref) bool {
 }
 
 // whole looks at the whole of fields.
-func (r *reach) whole(refs []ast.Ref) {
+func (r *Reach) whole(refs []ast.Ref) {
 	for _, ref := range refs {
 		r.look(ref)
 	}
 }
 
 // term looks at the whole of a term.
-func (r *reach) term(t *ast.Term, s scope) {
+func (r *Reach) term(t *ast.Term, s scope) {
 	switch v := t.Value.(type) {
 	case ast.String:
 		r.texts[string(v)] = true
@@ -370,7 +371,7 @@ func (r *reach) term(t *ast.Term, s scope) {
 	}
 }
 
-func (r *reach) comprehension(body ast.Body, s scope, terms ...*ast.Term) {
+func (r *Reach) comprehension(body ast.Body, s scope, terms ...*ast.Term) {
 	inner := scope{}
 	for v, refs := range s {
 		inner[v] = slices.Clone(refs)
@@ -382,7 +383,7 @@ func (r *reach) comprehension(body ast.Body, s scope, terms ...*ast.Term) {
 }
 
 // steps looks at what stands in the brackets of a reference.
-func (r *reach) steps(ref ast.Ref, s scope) {
+func (r *Reach) steps(ref ast.Ref, s scope) {
 	for _, step := range ref[1:] {
 		switch v := step.Value.(type) {
 		case ast.String: // a name of a field is no constant that is compared
