@@ -10,6 +10,7 @@ import (
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/policies/cel"
+	"gitgate.dev/gitgate/policies/gatekeeper"
 	"gitgate.dev/gitgate/policies/kyverno"
 	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/policies/rego"
@@ -57,6 +58,11 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, m missing
 			Name:    "kyverno",
 			Claims:  kyverno.Claims,
 			Compile: kyverno.Compiler(kyverno.Options{Warn: host.Warn}),
+		},
+		{
+			Name:    "gatekeeper",
+			Claims:  gatekeeper.Claims,
+			Compile: gatekeeper.Compiler(gatekeeper.Options{AllowBuiltins: c.Rego.AllowBuiltins, Warn: host.Warn}),
 		},
 	}, nil
 }

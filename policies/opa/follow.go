@@ -324,7 +324,7 @@ func (r *Reach) used(t *ast.Term, s scope) {
 // always says that a field is there whatever the change: only what is taken from it matters.
 func always(ref ast.Ref) bool {
 	if ref[0].Equal(ast.InputRootDocument) {
-		return len(ref) == 1 || len(ref) == 2 && ref[1].Equal(ast.StringTerm("request"))
+		return len(ref) == 1 || len(ref) == 2 && (ref[1].Equal(ast.StringTerm("request")) || ref[1].Equal(ast.StringTerm("review")))
 	}
 	if len(ref) == 1 {
 		return true

@@ -1,0 +1,243 @@
+package gatekeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
+)
+
+// What is kept of the answer of one constraint on one change.
+const (
+	maxViolations = 1000
+	maxText       = 4096 // bytes
+	maxEvidence   = 100
+	maxUndefined  = 5
+)
+
+// needs is what a template looks at that not every door knows.
+type needs struct {
+	actor, old, namespace, options, inventory bool
+	operation                                 bool // whether the object is created or updated
+	deletes                                   bool // it speaks of DELETE
+	external                                  bool // it asks external data providers
+	online                                    bool // it asks the network
+}
+
+func (t *template) findNeeds() needs {
+	r := opa.NewReach(t.compiler)
+	r.Follow(t.compiler.GetRulesExact(t.violation()))
+	looks := func(field string) bool { return r.LooksAt(ast.InputRootDocument, "review", field) }
+	n := needs{
+		actor: looks("userInfo"), old: looks("oldObject"), namespace: looks("namespaceObject"), options: looks("options"),
+		operation: looks("operation"), deletes: r.Says(string(policies.Delete)),
+		inventory: len(r.Reserved("inventory")) > 0, external: r.Calls()[externalData],
+	}
+	for name := range r.Calls() {
+		n.online = n.online || opa.Online(name)
+	}
+	return n
+}
+
+// missing says what of the needs is not known of c.
+func (n needs) missing(c *policies.Change) error {
+	need := func(facts policies.Facts) error {
+		return &policies.NeedError{Facts: facts, What: strings.Join(facts.Names(), ", ")}
+	}
+	switch {
+	case n.external && c.Knows&(policies.Online|policies.KnowsActor) != 0:
+		return errors.New("external_data: gitgate asks no external data provider of Gatekeeper, so that it cannot tell")
+	case n.external:
+		return &policies.NeedError{Facts: policies.Online, What: "external data providers of Gatekeeper"}
+	case n.online && !c.Knows.Has(policies.Online):
+		return need(policies.Online)
+	case n.actor && c.Actor == nil:
+		return need(policies.KnowsActor)
+	case n.namespace && c.Holder == nil && c.Namespaced && !c.Knows.Has(policies.KnowsNamespace):
+		return need(policies.KnowsNamespace)
+	case n.options && c.Options == nil:
+		return &policies.NeedError{What: "the options of the request"}
+	case n.old && c.Operation == policies.Update && c.Old == nil && !c.Knows.Has(policies.KnowsOld):
+		return need(policies.KnowsOld)
+	case n.inventory && c.Subject().Origin.File == "" && !c.Knows.Has(policies.KnowsCluster):
+		return need(policies.KnowsCluster)
+	}
+	return nil
+}
+
+// judge is the constraint's answer on c.
+func (k *constraint) judge(ctx context.Context, c *policies.Change) (policies.Finding, error) {
+	no, err := k.match.matches(c)
+	if err != nil {
+		return policies.Finding{}, err
+	}
+	if no != "" {
+		return policies.Finding{Skipped: no}, nil
+	}
+	n := k.template.needs
+	if err := n.missing(c); err != nil {
+		return policies.Finding{}, err
+	}
+	finding, err := k.ask(ctx, c, c.Operation)
+	if err != nil || len(finding.Violations) > 0 || c.Operation != policies.Create || c.Knows.Has(policies.KnowsOld) {
+		return finding, err
+	}
+	// It holds for a new object. Whether this one is new is not known: it has to hold for an old one too.
+	unsettled := &policies.NeedError{Facts: policies.KnowsOld, What: "whether " + c.Subject().String() + " is there already"}
+	if n.old {
+		return policies.Finding{}, unsettled
+	}
+	if n.operation {
+		if again, err := k.ask(ctx, c, policies.Update); err != nil || len(again.Violations) > 0 {
+			return policies.Finding{}, unsettled
+		}
+	}
+	return finding, nil
+}
+
+const answerVar = ast.Var("answer")
+
+// ask evaluates the template for the constraint on c as the request op.
+func (k *constraint) ask(ctx context.Context, c *policies.Change, op policies.Operation) (policies.Finding, error) {
+	review, err := reviewOf(c, op)
+	if err != nil {
+		return policies.Finding{}, err
+	}
+	t := k.template
+	bindings, undefined, err := opa.Query{
+		Compiler: t.compiler,
+		Body:     ast.NewBody(ast.Equality.Expr(ast.NewTerm(answerVar), ast.NewTerm(t.violation()))),
+		Input: ast.ObjectTerm(
+			ast.Item(ast.InternedTerm("review"), review),
+			ast.Item(ast.InternedTerm("parameters"), k.params)),
+		Data:    &opa.View{Root: ast.NewObject(), Extra: t.extra(c)},
+		Virtual: topdown.NewVirtualCache(),
+		Values:  t.values,
+		Timeout: opa.DefaultTimeout,
+	}.Run(ctx)
+	if err != nil {
+		return policies.Finding{}, t.failure(err)
+	}
+	finding, err := read(bindings[answerVar])
+	if err != nil {
+		return policies.Finding{}, t.failure(err)
+	}
+	for i, e := range undefined {
+		if i < maxUndefined {
+			finding.Evidence = append(finding.Evidence, policies.Evidence{Kind: "undefined", Value: cut(t.failure(&e).Error())})
+		}
+	}
+	return finding, nil
+}
+
+// failure is an error of the template, at its place there.
+func (t *template) failure(err error) error {
+	var e *topdown.Error
+	if !errors.As(err, &e) {
+		return errorAt(t.doc, policies.Path{"metadata", "name"}, policies.AtValue, fmt.Errorf("template %s: %w", t.doc.Name, err))
+	}
+	pos := t.byID().position(e.Location)
+	if e.Location == nil {
+		pos = t.doc.Locate(policies.Path{"metadata", "name"}, policies.AtValue)
+	}
+	return policies.ErrorAt(pos, errors.New(opa.Message(&ast.Error{Message: e.Message})))
+}
+
+// told is what makes two results of a template one: Gatekeeper keeps nothing else of them.
+type told struct{ message, details string }
+
+// read makes a finding of the set of results. A result without a message is none, as in Gatekeeper; that is recorded.
+func read(t *ast.Term) (policies.Finding, error) {
+	var finding policies.Finding
+	if t == nil {
+		return finding, errors.New("rule violation has no answer")
+	}
+	set, ok := t.Value.(ast.Set)
+	if !ok {
+		return finding, fmt.Errorf("rule violation answers %s, expected a set", ast.ValueName(t.Value))
+	}
+	seen := map[told]bool{}
+	left := 0
+	err := set.Iter(func(t *ast.Term) error {
+		result, ok := t.Value.(ast.Object)
+		var msg *ast.Term
+		if ok {
+			msg = result.Get(ast.InternedTerm("msg"))
+		}
+		if msg == nil {
+			finding.Evidence = append(finding.Evidence, policies.Evidence{Kind: "undefined", Value: "a result of violation has no msg, and so is none"})
+			return nil
+		}
+		text, ok := msg.Value.(ast.String)
+		if !ok {
+			return fmt.Errorf("msg of a violation is %s, expected a string", ast.ValueName(msg.Value))
+		}
+		one := told{message: string(text)}
+		details := result.Get(ast.InternedTerm("details"))
+		if details != nil {
+			one.details = details.String()
+		}
+		if seen[one] {
+			return nil
+		}
+		seen[one] = true
+		if len(finding.Violations) == maxViolations {
+			left++
+			return nil
+		}
+		message := cut(strings.TrimSpace(one.message))
+		if message == "" {
+			message = "rule violation holds, expected it not to"
+		}
+		finding.Violations = append(finding.Violations, policies.Violation{Message: message})
+		finding.Evidence = append(finding.Evidence, evidenceOf(details)...)
+		return nil
+	})
+	if err != nil {
+		return policies.Finding{}, err
+	}
+	if left > 0 {
+		finding.Violations = append(finding.Violations, policies.Violation{
+			Message: fmt.Sprintf("template found %d violations more, expected at most %d to be told", left, maxViolations),
+		})
+	}
+	finding.Evidence = finding.Evidence[:min(len(finding.Evidence), maxEvidence)]
+	return finding, nil
+}
+
+// evidenceOf is the fields of a violation's details.
+func evidenceOf(details *ast.Term) []policies.Evidence {
+	if details == nil {
+		return nil
+	}
+	o, ok := details.Value.(ast.Object)
+	if !ok {
+		return []policies.Evidence{{Kind: "details", Value: cut(textOf(details))}}
+	}
+	var out []policies.Evidence
+	o.Foreach(func(k, v *ast.Term) {
+		out = append(out, policies.Evidence{Kind: cut(textOf(k)), Value: cut(textOf(v))})
+	})
+	return out
+}
+
+func textOf(t *ast.Term) string {
+	if s, ok := t.Value.(ast.String); ok {
+		return string(s)
+	}
+	return t.String()
+}
+
+// cut bounds a text that a report shows.
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
+}

@@ -1,0 +1,104 @@
+package gatekeeper
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// parameters is what the constraints of a template may say under spec.parameters, judged and filled in as the API server does for the
+// CustomResourceDefinition that Gatekeeper makes of the template.
+type parameters struct {
+	declared   bool // the template has a schema
+	legacy     bool // fields that the schema does not know are kept
+	structural *structuralschema.Structural
+	validator  validation.SchemaValidator
+}
+
+// newParameters reads an openAPIV3Schema; nil is none. A legacy one needs no types and keeps all fields.
+func newParameters(schema any, legacy bool) (*parameters, error) {
+	p := &parameters{declared: schema != nil, legacy: legacy}
+	if schema == nil {
+		return p, nil
+	}
+	text, err := json.Marshal(schema)
+	if err != nil {
+		return nil, err
+	}
+	var v1 apiextensionsv1.JSONSchemaProps
+	if err := json.Unmarshal(text, &v1); err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	// A schema applies to parameters that are there: so it is that of a map that may have them.
+	props := &apiextensions.JSONSchemaProps{Type: "object", Properties: map[string]apiextensions.JSONSchemaProps{}}
+	var own apiextensions.JSONSchemaProps
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(&v1, &own, nil); err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	props.Properties["parameters"] = own
+	if !legacy {
+		if p.structural, err = structuralschema.NewStructural(props); err != nil {
+			return nil, fmt.Errorf("is not structural: %w", err)
+		}
+		if errs := structuralschema.ValidateStructural(nil, p.structural); len(errs) > 0 {
+			return nil, fmt.Errorf("is not structural: %w", errs.ToAggregate())
+		}
+	}
+	if p.validator, _, err = validation.NewSchemaValidator(props); err != nil {
+		return nil, fmt.Errorf("cannot be used: %w", err)
+	}
+	return p, nil
+}
+
+// settle returns the parameters of a constraint with their defaults. The errors are at their places in o.
+func (p *parameters) settle(o *policies.Object) (any, []error) {
+	value, given := policies.Lookup(o.Map(), policies.Path{"spec", "parameters"})
+	if !p.declared {
+		if m, isMap := value.(map[string]any); given && !p.legacy && value != nil && (!isMap || len(m) > 0) {
+			return nil, []error{errorAt(o, policies.Path{"spec", "parameters"}, policies.AtKey, fmt.Errorf("unknown field spec.parameters: the template of %s has no openAPIV3Schema", o.Kind.Kind))}
+		}
+		return orEmpty(value), nil
+	}
+	holder := map[string]any{}
+	if given {
+		holder["parameters"] = value
+		holder = runtime.DeepCopyJSON(holder)
+	}
+	var errs []error
+	if p.structural != nil {
+		unknown := pruning.PruneWithOptions(runtime.DeepCopyJSON(holder), p.structural, false, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
+		for _, name := range unknown {
+			at := append(policies.Path{"spec"}, policies.ParsePath(name)...)
+			errs = append(errs, errorAt(o, at, policies.AtKey, fmt.Errorf("unknown field %s: the template of %s does not have it", at, o.Kind.Kind)))
+		}
+		defaulting.PruneNonNullableNullsWithoutDefaults(holder, p.structural)
+		defaulting.Default(holder, p.structural)
+	}
+	for _, e := range validation.ValidateCustomResource(field.NewPath("spec"), holder, p.validator) {
+		at := policies.ParsePath(e.Field)
+		aspect := policies.AtValue
+		if e.Type == field.ErrorTypeRequired {
+			aspect = policies.AtKey
+		}
+		errs = append(errs, errorAt(o, at, aspect, fmt.Errorf("%s: %s", at, lowered(e.ErrorBody()))))
+	}
+	return orEmpty(holder["parameters"]), errs
+}
+
+// orEmpty is what Gatekeeper hands to a template when a constraint has no parameters.
+func orEmpty(value any) any {
+	if value == nil {
+		return map[string]any{}
+	}
+	return value
+}
