@@ -92,8 +92,25 @@ func (d *document) position(from, to int) policies.Position {
 		}
 		return pos
 	}
+	if at := pos.Column - 1; len(line) > maxSnippet && max(at, pos.EndColumn-1) > maxSnippet-maxSnippet/4 {
+		// Of a long line the part around the place is shown, with a third before it.
+		begin := max(0, min(at, len(line))-maxSnippet/3)
+		for begin > 0 && !utf8.RuneStart(line[begin]) {
+			begin--
+		}
+		if begin > 0 {
+			line, pos.TextColumn = line[begin:], begin+1
+		}
+	}
 	pos.Text = cut(line)
 	return pos
+}
+
+// unseen takes the source line out of pos when its beginning is cut off: then nothing tells what of it is a secret value.
+func unseen(pos *policies.Position) {
+	if pos.TextColumn > 1 {
+		pos.Text, pos.TextColumn = "", 0
+	}
 }
 
 // cut shortens a line to maxSnippet bytes at a character's edge.
@@ -175,6 +192,7 @@ func quoteRune(r rune) string {
 func (d *document) problem(rule string, from, to int, message, fix string) *Problem {
 	pos := d.position(from, to)
 	if d.maybeSecret() {
+		unseen(&pos)
 		pos.Text = maskLine(pos.Text)
 	}
 	return &Problem{Rule: rule, Message: message, Pos: pos, Fix: fix}

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -283,6 +284,10 @@ func (d *document) syntax(err error) *Problem {
 	if strings.HasPrefix(d.text[from:], "%") {
 		return d.problem(RuleSyntax, from, 0, "text has a YAML directive, which Kubernetes' clients refuse", "remove the line that begins with %")
 	}
+	if d.endsEarly() {
+		end := len(strings.TrimRight(d.text, " \t\r\n"))
+		return d.problem(RuleSyntax, max(end-1, 0), end, "text ends inside a map or list, expected its closing bracket", "write what is missing at the end, or make the file anew")
+	}
 	fix := "mend the text"
 	for _, known := range syntaxFixes {
 		if strings.Contains(message, known.part) {
@@ -297,6 +302,16 @@ func (d *document) syntax(err error) *Problem {
 		from = d.secondColon(from)
 	}
 	return d.problem(RuleSyntax, from, 0, message, fix)
+}
+
+// endsEarly says that the text is the beginning of JSON.
+func (d *document) endsEarly() bool {
+	text := strings.TrimSpace(d.text)
+	if text == "" || text[0] != '{' && text[0] != '[' {
+		return false
+	}
+	var value json.RawMessage
+	return errors.Is(json.NewDecoder(strings.NewReader(text)).Decode(&value), io.ErrUnexpectedEOF)
 }
 
 var unknownAnchor = regexp.MustCompile(`^unknown anchor '(.+)' referenced`)

@@ -46,6 +46,9 @@ func (s *source) Locate(p policies.Path, at policies.Aspect) (policies.Position,
 		from, to = where.key, where.keyEnd
 	}
 	pos := s.doc.position(from, to)
+	if s.secret || s.beside {
+		unseen(&pos)
+	}
 	if s.secret && hidden(p, pos.Text) || s.beside && hidden(nil, pos.Text) {
 		pos.Text = maskLine(pos.Text)
 		if pos.EndColumn > len(pos.Text)+1 {

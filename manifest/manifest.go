@@ -148,7 +148,14 @@ func (d *document) objects(root any, at policies.Path, count *int, yield func(*p
 	if !hasVersion || !hasKind || apiVersion == "" || kind == "" {
 		return d.tell(yield, d.missing(content, at))
 	}
+	// As kubectl does (UnstructuredJSONScheme): items that are null are an empty list.
 	items, isList := content["items"].([]any)
+	if v, written := content["items"]; written && v == nil {
+		isList = true
+	}
+	if kind == "List" && apiVersion == "v1" && !isList {
+		return d.tell(yield, d.noItems(content, at))
+	}
 	if isList && strings.HasSuffix(kind, "List") {
 		for i, item := range items {
 			if m, ok := item.(map[string]any); ok && kind != "List" && m["kind"] == nil && m["apiVersion"] == nil {
@@ -201,10 +208,20 @@ func (d *document) missing(content map[string]any, at policies.Path) *Problem {
 	}
 }
 
+// noItems is the problem of a List that lists nothing.
+func (d *document) noItems(content map[string]any, at policies.Path) *Problem {
+	p := d.notManifest(at.Append("kind"), "List has no field items, expected a list of Kubernetes objects", "")
+	if v, written := content["items"]; written {
+		p = d.notManifest(at.Append("items"), "field items is "+nameOf(v)+", expected a list of Kubernetes objects", "")
+	}
+	p.Fix = "write the objects under items, each with `- ` before it, or `items: []` for none"
+	return p
+}
+
 var exampleOf = map[string]string{"kind": `a name like "Deployment"`, "apiVersion": `a group and version like "apps/v1"`}
 
 func (d *document) notManifest(at policies.Path, message, guess string) *Problem {
-	s := &source{doc: d}
+	s := &source{doc: d, beside: d.maybeSecret()}
 	pos, _ := s.Locate(at, policies.AtKey)
 	fix := "add apiVersion and kind, or take the file out of the paths to check"
 	if guess != "" {

@@ -66,6 +66,8 @@ func TestDocumentsAreCut(t *testing.T) {
 			[]string{"ConfigMap a@4:3#0", "ConfigMap b@10:5#1"}},
 		{"a PodList gives its items their kind", "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n", []string{"Pod a@4:3#0"}},
 		{"an empty List holds nothing", "apiVersion: v1\nkind: List\nitems: []\n", nil},
+		{"a List of null holds nothing", "apiVersion: v1\nkind: List\nitems: null\n", nil},
+		{"a PodList of null holds nothing", `{"apiVersion":"v1","kind":"PodList","items":null}`, nil},
 		{"a kind whose name ends in List and has no items is an object", "apiVersion: x/v1\nkind: AllowList\nmetadata: {name: a}\n", []string{"AllowList a@1:1#0"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -57,6 +57,10 @@ func TestProblemsNameTheirPlace(t *testing.T) {
 		{"an apiVersion that YAML reads as a number", "", "apiVersion: 1\nkind: Pod\n", []string{`not-a-manifest 1:1 "apiVersion: 1" field apiVersion is a number, expected a group and version like "apps/v1"`}},
 		{"a list", "", "- a\n", []string{`not-a-manifest 1:1 "- a" document is a list, expected a Kubernetes object with apiVersion and kind`}},
 		{"a text", "", "hello\n", []string{`not-a-manifest 1:1 "hello" document is a string, expected a Kubernetes object with apiVersion and kind`}},
+		{"a List without items", "", "apiVersion: v1\nkind: List\n", []string{`not-a-manifest 2:1 "kind: List" List has no field items, expected a list of Kubernetes objects`}},
+		{"a List whose items are a map", "", "apiVersion: v1\nkind: List\nitems: {}\n", []string{`not-a-manifest 3:1 "items: {}" field items is a map, expected a list of Kubernetes objects`}},
+		{"JSON that ends too early", "", "{\"apiVersion\": \"v1\",\n \"kind\": \"Pod\", \"spec\": {\n", []string{`syntax 2:25 " \"kind\": \"Pod\", \"spec\": {" text ends inside a map or list, expected its closing bracket`}},
+		{"JSON of a Secret that is no manifest", "", `{"kind":"Secret","data":{"a":"aHVudGVy"}}`, []string{`not-a-manifest 1:2 "{\"kind\": ***" document has no apiVersion, expected a group and version like "apps/v1"`}},
 		{"an item of a List that is none", "", "apiVersion: v1\nkind: List\nitems:\n- a\n- kind: Pod\n  apiVersion: v1\n- b: c\n", []string{
 			`not-a-manifest 4:3 "- a" items[0] is a string, expected a Kubernetes object with apiVersion and kind`,
 			`not-a-manifest 7:3 "- b: c" items[2] has no apiVersion and no kind, expected a Kubernetes object`}},
@@ -179,5 +183,35 @@ func TestFieldsAreLocated(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 		})
+	}
+}
+
+// A file of one long line is what tools write: the part around the place is shown, but for a Secret, of which nothing tells
+// whether that part is a value.
+func TestLongLinesAreCutAroundThePlace(t *testing.T) {
+	t.Parallel()
+	line := func(kind string) string {
+		return `{"apiVersion": "v1", "kind": "` + kind + `", "x": "` + strings.Repeat("é", 500) + `", "spec": {"replicas": -1}, "y": "` + strings.Repeat("z", 500) + `"}`
+	}
+	locate := func(kind, path string) policies.Position {
+		objects, problems := Decode("f.json", []byte(line(kind)), Limits{})
+		if len(objects) != 1 || len(problems) > 0 {
+			t.Fatalf("got %d objects, %+v", len(objects), problems)
+		}
+		return objects[0].Locate(policies.ParsePath(path), policies.AtValue)
+	}
+	pos := locate("Pod", "spec.replicas")
+	from, to := pos.InText()
+	if from < 0 || to > len(pos.Text) || pos.Text[from:to] != "-1" {
+		t.Errorf("offsets %d to %d of %q, expected those of -1", from, to, pos.Text)
+	}
+	if len(pos.Text) > maxSnippet || !strings.HasPrefix(pos.Text, "é") || !strings.HasPrefix(line("Pod")[pos.TextColumn-1:], pos.Text) {
+		t.Errorf("column %d: %q, expected at most %d bytes of the line that begin with a whole character", pos.TextColumn, pos.Text, maxSnippet)
+	}
+	if pos := locate("Pod", "apiVersion"); pos.TextColumn != 0 || !strings.HasPrefix(pos.Text, `{"apiVersion"`) {
+		t.Errorf("got %+v, expected the line from its beginning", pos)
+	}
+	if pos := locate("Secret", "spec.replicas"); pos.Text != "" || pos.TextColumn != 0 || pos.Column != 1070 {
+		t.Errorf("got %+v, expected no text of a Secret and column 1070", pos)
 	}
 }

@@ -32,7 +32,7 @@ func (o *Object) LocateInside(path Path, text string, line, column int) Position
 		return start
 	}
 	pos := start
-	pos.Line, pos.Column, pos.Text = f.line, f.at+1, f.text
+	pos.Line, pos.Column, pos.Text, pos.TextColumn = f.line, f.at+1, f.text, 0
 	_, size := utf8.DecodeRuneInString(f.text[f.at:])
 	pos.EndColumn = pos.Column + max(size, 1)
 	return pos

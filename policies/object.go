@@ -49,11 +49,23 @@ type Origin struct {
 
 // Position is a place in a text.
 type Position struct {
-	File      string // slash-separated
-	Line      int    // 1-based; 0 when only the file is known
-	Column    int    // 1-based, in bytes
-	EndColumn int    // 1-based, exclusive, on the same line; 0 when unknown
-	Text      string // the source line without its end, for the caret; may be cut and may be empty
+	File       string // slash-separated
+	Line       int    // 1-based; 0 when only the file is known
+	Column     int    // 1-based, in bytes
+	EndColumn  int    // 1-based, exclusive, on the same line; 0 when unknown
+	Text       string // the source line without its end, for the caret; may be cut and may be empty
+	TextColumn int    // the column of Text's first byte, when a long line is cut before it; 0 or 1 when it is not
+}
+
+// InText returns the columns as offsets in Text, which may lie outside of it; -1 for one that is not known.
+func (p Position) InText() (from, to int) {
+	offset := func(column int) int {
+		if column == 0 {
+			return -1
+		}
+		return max(column-max(p.TextColumn, 1), -1)
+	}
+	return offset(p.Column), offset(p.EndColumn)
 }
 
 // Aspect says which part of a field a violation is about.

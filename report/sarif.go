@@ -278,10 +278,11 @@ func uri(name string) string {
 	return u.String()
 }
 
-// runeColumns counts the columns of pos in code points instead of bytes; end is 0 when it is not known.
+// runeColumns counts the columns of pos in code points instead of bytes, where the line is known from its beginning; end is 0 when
+// it is not known.
 func runeColumns(pos policies.Position) (start, end int) {
 	column := func(bytes int) int {
-		if bytes < 1 || bytes-1 > len(pos.Text) {
+		if bytes < 1 || bytes-1 > len(pos.Text) || pos.TextColumn > 1 {
 			return bytes
 		}
 		return utf8.RuneCountInString(pos.Text[:bytes-1]) + 1

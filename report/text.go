@@ -187,6 +187,7 @@ type glyph struct {
 // excerpt returns at most room cells of the source line and the line with the caret, which is "" when the column is not in the text.
 func excerpt(pos policies.Position, room int) (line, caret string) {
 	glyphs, at, until := layout(pos)
+	cutBefore := pos.TextColumn > 1
 	total := 0
 	if len(glyphs) > 0 {
 		total = glyphs[len(glyphs)-1].end
@@ -199,7 +200,7 @@ func excerpt(pos policies.Position, room int) (line, caret string) {
 	}
 	var b strings.Builder
 	shift := -from
-	if from > 0 {
+	if from > 0 || cutBefore {
 		b.WriteString("…")
 		shift++
 	}
@@ -231,11 +232,12 @@ const tabStop = 4
 func layout(pos policies.Position) (glyphs []glyph, at, until int) {
 	at, until = -1, -1
 	cell := 0
+	from, to := pos.InText()
 	mark := func(offset int) {
-		if pos.Column > 0 && at < 0 && offset >= pos.Column-1 {
+		if from >= 0 && at < 0 && offset >= from {
 			at = cell
 		}
-		if pos.EndColumn > pos.Column && until < 0 && offset >= pos.EndColumn-1 {
+		if to > from && until < 0 && offset >= to {
 			until = cell
 		}
 	}
@@ -258,7 +260,7 @@ func layout(pos policies.Position) (glyphs []glyph, at, until int) {
 		i += size
 	}
 	mark(len(text))
-	if pos.EndColumn-1 > len(text) {
+	if to > len(text) {
 		until = cell
 	}
 	return glyphs, at, until

@@ -104,6 +104,14 @@ func TestOfALongLineThePartAroundTheColumnIsShown(t *testing.T) {
 	}
 }
 
+func TestTheCaretIsRightUnderALineThatIsCutBefore(t *testing.T) {
+	t.Parallel()
+	line, caret := excerpt(policies.Position{Line: 1, Column: 1001, EndColumn: 1005, Text: "é: HERE, b", TextColumn: 997}, 60)
+	if line != "…é: HERE, b" || caret != "    ^~~~" {
+		t.Errorf("got\n%q\n%q", line, caret)
+	}
+}
+
 func TestNarrowTerminalsWrapAtWordsAndLoseNothing(t *testing.T) {
 	t.Parallel()
 	d := policies.Decision{Subject: policies.ObjectRef{Text: "Pod a", Origin: policies.Origin{File: "a.yaml"}}, Results: []policies.Result{{

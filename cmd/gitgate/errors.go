@@ -27,22 +27,29 @@ func (p *program) printError(err error, prefix string) {
 }
 
 func (p *program) printSource(pos policies.Position) {
-	if pos.Text == "" || pos.Line == 0 || pos.Column < 1 || pos.Column > len(pos.Text)+1 {
+	from, to := pos.InText()
+	if pos.Text == "" || pos.Line == 0 || from < 0 || from > len(pos.Text) {
 		return
 	}
 	width := 1 // in characters
-	if end := pos.EndColumn; end > pos.Column && end <= len(pos.Text)+1 {
-		width = max(1, utf8.RuneCountInString(pos.Text[pos.Column-1:end-1]))
+	if to > from && to <= len(pos.Text) {
+		width = max(1, utf8.RuneCountInString(pos.Text[from:to]))
 	}
 	margin := fmt.Sprintf("%5d | ", pos.Line)
+	if pos.TextColumn > 1 {
+		margin += "…"
+	}
 	fmt.Fprintf(p.stderr, "%s%s\n", margin, printable(pos.Text))
 	blank := strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return r
 		}
 		return ' '
-	}, printable(pos.Text[:pos.Column-1]))
-	fmt.Fprintf(p.stderr, "%s| %s%s\n", strings.Repeat(" ", len(margin)-2), blank, "^"+strings.Repeat("~", width-1))
+	}, printable(pos.Text[:from]))
+	if pos.TextColumn > 1 {
+		blank = " " + blank
+	}
+	fmt.Fprintf(p.stderr, "%s| %s%s\n", strings.Repeat(" ", 6), blank, "^"+strings.Repeat("~", width-1))
 }
 
 // printable keeps a text from steering the terminal: control characters but tabs are shown as dots.
