@@ -91,10 +91,9 @@ func (p *program) run(ctx context.Context, args []string) (code int) {
 	}
 	var exit *exitError
 	switch {
-	case !errors.As(err, &exit): // cobra's own: an unknown flag or subcommand
+	case !errors.As(err, &exit): // what could not be written, or is cobra's own
 		p.printError(err, "")
-		fmt.Fprintln(p.stderr, "gitgate: see gitgate --help for the subcommands, gitgate SUBCOMMAND --help for the flags of one")
-		return exitUsage
+		return exitUnjudged
 	case exit.err != nil:
 		p.printError(exit.err, "")
 	}
@@ -122,11 +121,12 @@ and by your own policies.
 Exit codes: 0 everything passed; 1 something is denied; 2 flags, configuration or nothing to check; 3 could not judge.`),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cmd.Help()
 		},
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)

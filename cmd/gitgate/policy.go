@@ -34,7 +34,7 @@ func (p *program) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
 		Short: "List and explain the policies that gitgate.yaml puts together",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usage("policy: expected a subcommand: list, or explain NAME")
 		},
@@ -49,7 +49,7 @@ func (p *program) policyListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the policies: name, kind, severity, action, where they are written",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if format != "table" && format != "json" {
 				return usage("-o %s: expected table or json", format)

@@ -18,7 +18,7 @@ func (p *program) schemaCommand() *cobra.Command {
 
   gitgate schema > gitgate.schema.json
   # yaml-language-server: $schema=gitgate.schema.json     (first line of gitgate.yaml)`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			text := ""
 			switch of {
