@@ -4,6 +4,33 @@
 // that imports it. It must not know of policies, doors, configuration, files or a cluster: the same object gets the same answer
 // everywhere, and what only a running server can know (an allocated address, an admission plugin that looks at other objects)
 // is named in one table, serverAssigned.
+//
+// # A built-in kind is created
+//
+// The decoder (plan.go, decode.go) goes from the manifest's map straight into the Go type of its version, as strictly as
+// fieldValidation=Strict and without stopping at the first error. Then the server's code runs as it does in a request: defaults,
+// conversion to the internal type, the admission plugins that look at the object alone (builtin_plugins.go), and the registry
+// strategy of the kind: PrepareForCreate, Validate, WarningsOnCreate, Canonicalize. All errors are told, on the fields of the
+// version as written (builtin_paths.go), in our words with the server's details (builtin_words.go). When a field is unknown the
+// real server says no more than that; here the rest is judged too, as if the field were not there.
+//
+// Stored goes the way of storage: into the version that is stored, without empty lists and maps for what is stored as protobuf,
+// defaulted anew, and back. It does not depend on the time, on chance, or on who asks.
+//
+// # A built-in kind is updated
+//
+// With an old object Admit is the server's answer on applying the new one over it. An old object with a uid is a live one: what
+// the server assigned stays where the new one is silent. One without a uid is the manifest that the new one takes the place of:
+// it is created first and gets what controllers soon give (a claim is bound, a CRD established); what it wrote and the new one
+// does not goes away. An old manifest that could not have been created counts as none. Defaults inside lists and maps are
+// taken from the new manifest; that server-side apply keeps some that the old one had (a Deployment that turns to Recreate keeps
+// its rollingUpdate, and is refused) depends on the client and is not judged.
+//
+// # Other versions and other kinds
+//
+// A version of a group that Kubernetes dropped is a violation that names its successor; one that is off by default is a warning.
+// For a version of Kubernetes other than Native the form of its kinds (package openapi) is asked as well. Custom resources are
+// judged by the CRDs of the change set (crd.go).
 package apiserver
 
 import (

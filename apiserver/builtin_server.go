@@ -193,14 +193,19 @@ func (m *made) stripJob(content map[string]any) {
 	}
 }
 
-// settle gives an object that was never in a cluster what a cluster soon gives to one of its kind.
+// settle gives an object that was never in a cluster what a cluster's controllers soon give to one of its kind, as far as it
+// decides what may change: a CRD is established, a claim is bound.
 func settle(obj runtime.Object) {
-	if crd, ok := obj.(*apiextensions.CustomResourceDefinition); ok {
-		crd.Status.Conditions = []apiextensions.CustomResourceDefinitionCondition{
+	switch obj := obj.(type) {
+	case *core.PersistentVolumeClaim:
+		obj.Status.Phase = core.ClaimBound
+		obj.Status.Capacity = core.ResourceList{core.ResourceStorage: obj.Spec.Resources.Requests[core.ResourceStorage]}
+	case *apiextensions.CustomResourceDefinition:
+		obj.Status.Conditions = []apiextensions.CustomResourceDefinitionCondition{
 			{Type: apiextensions.NamesAccepted, Status: apiextensions.ConditionTrue},
 			{Type: apiextensions.Established, Status: apiextensions.ConditionTrue},
 		}
-		crd.Status.AcceptedNames = crd.Spec.Names
+		obj.Status.AcceptedNames = obj.Spec.Names
 	}
 }
 
