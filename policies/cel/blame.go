@@ -33,8 +33,11 @@ func (p *policy) blame(ctx context.Context, e *expression, act *activation) poli
 	return path
 }
 
-// maxBlame bounds how many parts of an expression are looked at and evaluated to find a field.
-const maxBlame = 5000
+// What the search for a field may take: parts of the expression that are looked at or evaluated, and the cost of evaluating them.
+const (
+	maxBlame     = 5000
+	maxBlameCost = celconfig.PerCallLimit
+)
 
 type blamer struct {
 	ctx     context.Context
@@ -43,6 +46,7 @@ type blamer struct {
 	root    string         // the variable that the violation is about: object, or oldObject of a deletion
 	content map[string]any // its value
 	left    int
+	cost    uint64
 }
 
 // scope binds iteration variables, each to its value and, where it is known, to the place in the object that it comes from.
@@ -66,7 +70,7 @@ func (s *scope) find(name string) *scope {
 // spend counts one step of the search, and says whether it may go on.
 func (b *blamer) spend() bool {
 	b.left--
-	return b.left > 0 && b.ctx.Err() == nil
+	return b.left > 0 && b.cost < maxBlameCost && b.ctx.Err() == nil
 }
 
 // of returns the place that makes x, a part of e, have the given boolean value. ok is false when there is none.
@@ -223,7 +227,10 @@ func (b *blamer) value(e *expression, x ast.Expr, s *scope) (ref.Val, bool) {
 		}
 		act = &inner
 	}
-	v, _, err := run.ContextEval(b.ctx, act)
+	v, details, err := run.ContextEval(b.ctx, act)
+	if cost := details.ActualCost(); cost != nil {
+		b.cost += *cost
+	}
 	if err != nil || types.IsUnknownOrError(v) {
 		return nil, false
 	}

@@ -121,3 +121,20 @@ func TestADeletionPointsIntoTheOldObject(t *testing.T) {
 		t.Errorf("got %s, %+v", told(f, err), f.Violations)
 	}
 }
+
+func TestTheSearchForAFieldIsBounded(t *testing.T) {
+	t.Parallel()
+	var items strings.Builder
+	for range 2000 {
+		items.WriteString("  - {name: app, image: \"nginx@sha256:0\"}\n")
+	}
+	o := object(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec:\n  containers:\n"+items.String()+"  - {name: last, image: bad}\n")
+	f, err := judgeOne(t, policyOf("validations:\n- expression: "+quote("object.spec.containers.all(c, c.image.contains('@') && lists.range(20).all(i, i >= 0))")), creation(o))
+	if err != nil || len(f.Violations) != 1 || f.Violations[0].Path.String() != "spec.containers[2000].image" {
+		t.Errorf("points at %v, %v", pathsOf(f), err)
+	}
+	f, err = judgeOne(t, policyOf("validations:\n- expression: "+quote("object.spec.containers.filter(c, c.name == 'last').map(c, c.image).all(x, object.spec.containers.filter(d, d.image.contains('@')).map(d, d.name).all(n, n != 'app') || x == '')")), creation(o))
+	if err != nil || len(f.Violations) != 1 {
+		t.Errorf("points at %v, %v", pathsOf(f), err)
+	}
+}
