@@ -282,11 +282,6 @@ var foreign = map[string]string{
 	"kyverno.io":                   "Kyverno",
 	"policies.kyverno.io":          "Kyverno",
 	"cli.kyverno.io":               "Kyverno CLI",
-	"templates.gatekeeper.sh":      "Gatekeeper",
-	"constraints.gatekeeper.sh":    "Gatekeeper",
-	"config.gatekeeper.sh":         "Gatekeeper",
-	"mutations.gatekeeper.sh":      "Gatekeeper",
-	"test.gatekeeper.sh":           "Gatekeeper",
 	"admissionregistration.k8s.io": "Kubernetes",
 }
 
