@@ -33,6 +33,7 @@ type definition struct {
 	crd    *apiextensionsv1.CustomResourceDefinition
 	// versions by name, each compiled when first needed
 	versions map[string]*customVersion
+	storage  *customVersion // the version that is kept; nil when none is
 }
 
 // customVersion is one version of a custom kind.
@@ -125,11 +126,19 @@ func newDefinition(o *policies.Object) (*definition, error) {
 		})
 		v.strategy = sync.OnceValues(func() (strategy, error) { return guarded(v.makeStrategy) })
 		d.versions[v.spec.Name] = v
+		if v.spec.Storage && d.storage == nil {
+			d.storage = v
+		}
 	}
 	return d, nil
 }
 
 func (d *definition) namespaced() bool { return d.crd.Spec.Scope != apiextensionsv1.ClusterScoped }
+
+// plain says that versions are converted by writing another apiVersion.
+func (d *definition) plain() bool {
+	return d.crd.Spec.Conversion == nil || d.crd.Spec.Conversion.Strategy == apiextensionsv1.NoneConverter
+}
 
 // resource is what objects of the custom kind are sent to.
 func (d *definition) resource(version string) policies.Resource {

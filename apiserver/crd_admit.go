@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/go-logr/logr"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	structuraldefaulting "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	schemaobjectmeta "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
@@ -19,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/klog/v2"
 
 	"gitgate.dev/gitgate/policies"
@@ -115,11 +115,35 @@ func (v *customVersion) stored(c *customObject) (map[string]any, error) {
 	if f.hasStatus {
 		delete(content, "status")
 	}
+	if content, err = v.keep(f, content); err != nil {
+		return nil, err
+	}
 	if metadata, ok := content["metadata"].(map[string]any); ok {
 		metadata = maps.Clone(metadata)
 		content["metadata"] = metadata
+		rest.WipeObjectMetaSystemFields(&unstructured.Unstructured{Object: content})
 		stripAssigned(metadata, c.named, c.spaced)
 	}
+	return content, nil
+}
+
+// keep is content as it comes back from storage, which holds one version: what that version does not have is lost, and its
+// defaults are filled in. Only a CRD that converts by not converting can be followed; what a webhook would do is not known.
+func (v *customVersion) keep(f *customForm, content map[string]any) (map[string]any, error) {
+	storage := v.definition.storage
+	if storage == nil || storage == v || !v.definition.plain() {
+		return content, nil
+	}
+	stored, err := storage.form()
+	if err != nil {
+		return nil, err
+	}
+	content = clone(content).(map[string]any)
+	structuralpruning.Prune(content, stored.structural, true)
+	structuraldefaulting.PruneNonNullableNullsWithoutDefaults(content, stored.structural)
+	structuraldefaulting.Default(content, stored.structural)
+	structuralpruning.Prune(content, f.structural, true)
+	structuraldefaulting.PruneNonNullableNullsWithoutDefaults(content, f.structural)
 	return content, nil
 }
 
@@ -139,6 +163,27 @@ func readMeta(written any, meta *metav1.ObjectMeta) *decoder {
 	d := &decoder{path: []step{{key: "metadata"}}}
 	d.value(objectMeta(), written, reflect.ValueOf(meta).Elem())
 	return d
+}
+
+// embedded says what is wrong with the metadata, or the type, of an object inside the object.
+func (d *decoder) embedded(at policies.Path, written map[string]any, why string) {
+	found := len(d.mistyped)
+	if value, _ := policies.Lookup(written, at); len(at) > 0 && at[len(at)-1] == "metadata" {
+		inner := decoder{}
+		for _, s := range at {
+			switch s := s.(type) {
+			case string:
+				inner.path = append(inner.path, step{key: s})
+			case int:
+				inner.path = append(inner.path, step{index: s, list: true})
+			}
+		}
+		inner.value(objectMeta(), value, reflect.New(objectMeta().typ).Elem())
+		d.mistyped = append(d.mistyped, inner.mistyped...)
+	}
+	if len(d.mistyped) == found {
+		d.mistyped = append(d.mistyped, policies.Violation{Rule: ruleType, Path: at, Message: nameOf(at) + ": " + why})
+	}
 }
 
 // objectMeta is the plan of the type of metadata.
@@ -168,8 +213,7 @@ func (v *customVersion) decode(written map[string]any) (*customObject, error) {
 	}
 	if fieldErr != nil {
 		c.decodable = false
-		at := findPath(fieldErr.Field, written)
-		d.mistyped = append(d.mistyped, policies.Violation{Rule: ruleType, Path: at, Message: nameOf(at) + ": expected the metadata of an object: " + fieldErr.Detail})
+		d.embedded(findPath(fieldErr.Field, written), written, fieldErr.Detail)
 	}
 	c.decode = d.violations()
 	if !c.decodable {
@@ -282,6 +326,7 @@ func (v *customVersion) admit(a *Admission, o, old *policies.Object) error {
 	var errs field.ErrorList
 	var warnings []string
 	if before == nil {
+		rest.WipeObjectMetaSystemFields(u)
 		s.PrepareForCreate(ctx, u)
 		u.SetUID(placeholderUID)
 		u.SetResourceVersion("")
@@ -302,7 +347,7 @@ func (v *customVersion) admit(a *Admission, o, old *policies.Object) error {
 func (v *customVersion) before(a *Admission, old *policies.Object) (*customObject, error) {
 	content := old.Map()
 	if old.Kind.Version != v.spec.Name {
-		if conversion := v.definition.crd.Spec.Conversion; conversion != nil && conversion.Strategy != apiextensionsv1.NoneConverter {
+		if !v.definition.plain() {
 			if f, err := v.form(); err == nil && f.transition {
 				a.Warnings = append(a.Warnings, policies.Violation{
 					Rule: ruleNotJudged, Path: policies.Path{"apiVersion"}, Warning: true,
@@ -313,16 +358,17 @@ func (v *customVersion) before(a *Admission, old *policies.Object) (*customObjec
 		}
 		content = maps.Clone(content)
 		content["apiVersion"] = v.definition.crd.Spec.Group + "/" + v.spec.Name
-		return v.decodedBefore(v.decode(content))
+		return readable(v.decode(content))
 	}
-	return v.decodedBefore(v.decoded(old))
+	return readable(v.decoded(old))
 }
 
-func (v *customVersion) decodedBefore(c *customObject, err error) (*customObject, error) {
-	if err == nil && !c.decodable {
-		err = errors.New("the object before the change cannot be read: " + c.decode[0].Message)
+// readable drops an object that cannot be read: the API server never took it, so that what replaces it is created.
+func readable(c *customObject, err error) (*customObject, error) {
+	if err != nil || !c.decodable {
+		return nil, err
 	}
-	return c, err
+	return c, nil
 }
 
 // carryMeta gives u what the API server assigned to the object before the change and a manifest does not say.

@@ -94,6 +94,8 @@ func TestACustomResourceIsJudgedByItsCRD(t *testing.T) {
 		{name: "what was wrong before and did not change is let through", object: certificate(`{secretName: BAD, issuerRef: {name: ca}, copies: 2}`), old: certificate(`{secretName: BAD, issuerRef: {name: ca}}`)},
 		{name: "what was wrong before and did change is refused", object: certificate(`{secretName: WORSE, issuerRef: {name: ca}}`), old: certificate(`{secretName: BAD, issuerRef: {name: ca}}`),
 			want: []string{`spec.secretName [invalid] spec.secretName: invalid value "WORSE": should match '^[a-z0-9.-]+$'`}},
+		{name: "what replaces an object that could not be read is created", object: certificate(`{secretName: a, issuerRef: {name: other}}`),
+			old: `{apiVersion: certs.example.com/v1, kind: Certificate, metadata: {name: web, labels: [a]}, spec: {secretName: a, issuerRef: {name: ca}}}`},
 		{name: "a name that is none is refused", object: `{apiVersion: certs.example.com/v1, kind: Certificate, metadata: {name: Web_1}, spec: {secretName: a, issuerRef: {name: ca}}}`,
 			want: []string{`metadata.name [invalid] metadata.name: invalid value "Web_1": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`}},
 		{name: "a generated name is a name", object: `{apiVersion: certs.example.com/v1, kind: Certificate, metadata: {generateName: web-}, spec: {secretName: a, issuerRef: {name: ca}}}`},
@@ -103,6 +105,8 @@ func TestACustomResourceIsJudgedByItsCRD(t *testing.T) {
 			want: []string{`metadata.labels[a.b/c] [type] metadata.labels[a.b/c]: expected string, got integer 1`, `metadata.lables [unknown-field] unknown field metadata.lables`}},
 		{name: "an embedded object has metadata of an object", object: certificate(`{secretName: a, issuerRef: {name: ca}, template: {apiVersion: v1, kind: Secret, metadata: {lables: {}}}}`),
 			want: []string{`spec.template.metadata.lables [unknown-field] unknown field spec.template.metadata.lables`}},
+		{name: "an embedded object's metadata is located", object: certificate(`{secretName: a, issuerRef: {name: ca}, template: {apiVersion: v1, kind: Secret, metadata: {name: 5, labels: {a: b}}}}`),
+			want: []string{`spec.template.metadata.name [type] spec.template.metadata.name: expected string, got integer 5`}},
 		{name: "an embedded object has a kind", object: certificate(`{secretName: a, issuerRef: {name: ca}, template: {apiVersion: v1}}`),
 			want: []string{`spec.template.kind [required] spec.template.kind is required`}, warnings: []string{notAsked}},
 		{name: "nulls of fields that are not nullable are nothing", object: certificate(`{secretName: a, issuerRef: {name: ca}, commonName: null, renewBefore: null, duration: null}`)},
@@ -180,6 +184,53 @@ func TestACustomResourceIsStoredWithItsDefaults(t *testing.T) {
 	}
 	if after := fmt.Sprint(o.Map()); after != before {
 		t.Errorf("what was written changed from %s to %s", before, after)
+	}
+}
+
+func TestASchemaOfAlternativesSaysWhereItIsBroken(t *testing.T) {
+	t.Parallel()
+	set := crdSet(t, `{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: doors.example.com}, spec: {group: example.com, scope: Cluster,
+		names: {kind: Door, plural: doors}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {
+			any: {type: object, x-kubernetes-preserve-unknown-fields: true, anyOf: [{required: [a]}, {required: [b]}]},
+			one: {type: object, x-kubernetes-preserve-unknown-fields: true, oneOf: [{required: [a]}, {required: [b]}]},
+			not: {type: object, x-kubernetes-preserve-unknown-fields: true, not: {required: [a]}},
+			small: {type: integer, format: int32}}}}}]}}`)
+	for object, want := range map[string][]string{
+		`any: {c: 1}`:       {`any [invalid] any fits none of the schemas under anyOf, expected one at least`, `any.a`},
+		`one: {a: 1, b: 2}`: {`one [invalid] one fits more than one of the schemas under oneOf, expected exactly one`},
+		`one: {}`:           {`one [invalid] one fits none of the schemas under oneOf, expected exactly one`, `one.a`},
+		`not: {a: 1}`:       {`not [invalid] not fits the schema under not, expected that it does not`},
+		`small: 1.5`:        {`small [type] small: expected int32, got number 1.5`},
+		`small: 3000000000`: {`small [invalid] small: expected int32, got integer 3000000000`},
+		`any: {a: 1}, one: {b: 1}, not: {}, small: 3`: nil,
+	} {
+		a := rules(t).Admit(set, parse(t, `{apiVersion: example.com/v1, kind: Door, metadata: {name: a}, `+object+`}`), nil)
+		if a.Err != nil {
+			t.Fatal(a.Err)
+		}
+		t.Run(object, func(t *testing.T) { match(t, "violations", a.Violations, want) })
+	}
+}
+
+func TestWhatAVersionDoesNotKeepIsLost(t *testing.T) {
+	t.Parallel()
+	const crd = `{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: doors.example.com}, spec: {group: example.com, scope: Cluster, %s
+		names: {kind: Door, plural: doors}, versions: [
+			{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {kept: {type: string}, wide: {type: integer, default: 90}}}}},
+			{name: v1beta1, served: true, storage: false, schema: {openAPIV3Schema: {type: object, properties: {kept: {type: string}, lost: {type: string}, wide: {type: integer}}}}}]}}`
+	const door = `{apiVersion: example.com/v1beta1, kind: Door, metadata: {name: a, deletionGracePeriodSeconds: 5}, kept: a, lost: b}`
+	for conversion, want := range map[string]string{
+		``: `{apiVersion: example.com/v1beta1, kind: Door, metadata: {name: a}, kept: a, wide: 90}`,
+		`conversion: {strategy: Webhook, webhook: {conversionReviewVersions: [v1], clientConfig: {url: "https://a.example"}}},`: `{apiVersion: example.com/v1beta1, kind: Door, metadata: {name: a}, kept: a, lost: b}`,
+	} {
+		set := crdSet(t, fmt.Sprintf(crd, conversion))
+		got, err := rules(t).Stored(set, parse(t, door))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, parse(t, want).Map()) {
+			t.Errorf("stored as %v, expected %s", got, want)
+		}
 	}
 }
 

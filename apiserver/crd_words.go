@@ -13,8 +13,13 @@ import (
 
 // tell puts what the strategy said of content into words.
 func (v *customVersion) tell(a *Admission, o *policies.Object, content map[string]any, errs field.ErrorList, warnings []string) {
-	seen, mistyped := map[string]bool{}, map[string]bool{}
-	for _, e := range errs[:min(len(errs), maxTold)] {
+	var found []policies.Violation
+	mistyped := map[string]bool{}
+	if more := len(errs) - maxTold; more > 0 {
+		errs = errs[:maxTold]
+		defer func() { a.Violations = append(a.Violations, notTold(more)) }()
+	}
+	for _, e := range errs {
 		switch {
 		case e.Type == field.ErrorTypeInternal || strings.HasPrefix(e.Detail, "rule compile error"):
 			a.Err = errors.Join(a.Err, fmt.Errorf("%s: %s: %s", o, v.definition.object, e.ErrorBody()))
@@ -26,16 +31,23 @@ func (v *customVersion) tell(a *Admission, o *policies.Object, content map[strin
 			})
 			continue
 		}
-		found := customViolation(e, content)
-		// A value of the wrong type is told once, not also by those that stumble over it.
-		if at := found.Path.String(); found.Rule == ruleType {
-			mistyped[at] = true
-		} else if mistyped[at] {
-			continue
+		f := customViolation(e, content)
+		if f.Rule == ruleType {
+			mistyped[f.Path.String()] = true
 		}
-		if key := found.Rule + "\x00" + found.Message; !seen[key] {
+		found = append(found, f)
+	}
+	seen := map[string]bool{}
+	for _, f := range found {
+		at := f.Path.String()
+		key := at + "\x00" + f.Message
+		if f.Rule == ruleType {
+			key = at
+		}
+		// A value of the wrong type is told once, not also by those that stumble over it.
+		if !seen[key] && (f.Rule == ruleType || !mistyped[at]) {
 			seen[key] = true
-			a.Violations = append(a.Violations, found)
+			a.Violations = append(a.Violations, f)
 		}
 	}
 	if len(errs) > 0 {
@@ -55,8 +67,22 @@ func (v *customVersion) tell(a *Admission, o *policies.Object, content map[strin
 // body must be of type integer"), the others the API server's own or the CRD author's.
 func customViolation(e *field.Error, content map[string]any) policies.Violation {
 	p := findPath(e.Field, content)
+	detail := e.Detail
+	if at, said, ok := composed(e); ok {
+		p = findPath(at, content)
+		return policies.Violation{Rule: ruleInvalid, Path: p, Message: nameOf(p) + " " + said}
+	}
+	if said, at, ok := strings.Cut(strings.TrimPrefix(detail, "checked value "), " in "); ok && said != detail && len(p) == 0 {
+		p = findPath(at, content)
+		value, _ := policies.Lookup(content, p)
+		wanted := strings.TrimPrefix(said, "must be of type ")
+		if _, format, ok := strings.Cut(wanted, " with format "); ok {
+			wanted = format
+		}
+		return policies.Violation{Rule: ruleInvalid, Path: p, Message: fmt.Sprintf("%s: expected %s, got %s", nameOf(p), wanted, describe(value))}
+	}
 	v := policies.Violation{Rule: ruleOf(e), Path: p}
-	name, detail := nameOf(p), e.Detail
+	name := nameOf(p)
 	if _, rest, ok := strings.Cut(detail, " in body "); ok {
 		detail = rest
 	}
@@ -97,6 +123,32 @@ func customViolation(e *field.Error, content map[string]any) policies.Violation 
 		v.Message += ": " + detail
 	}
 	return v
+}
+
+// composed reads what kube-openapi says of anyOf, oneOf, allOf and not, which names its place only in the text
+// (pkg/validation/validate/schema_messages.go).
+func composed(e *field.Error) (at, said string, ok bool) {
+	quoted, err := strconv.QuotedPrefix(e.Detail)
+	if err != nil {
+		return "", "", false
+	}
+	at, err = strconv.Unquote(quoted)
+	if err != nil {
+		return "", "", false
+	}
+	switch rest := e.Detail[len(quoted):]; {
+	case strings.Contains(rest, "(anyOf)"):
+		return at, "fits none of the schemas under anyOf, expected one at least", true
+	case strings.Contains(rest, "(oneOf)") && strings.Contains(rest, "none"):
+		return at, "fits none of the schemas under oneOf, expected exactly one", true
+	case strings.Contains(rest, "(oneOf)"):
+		return at, "fits more than one of the schemas under oneOf, expected exactly one", true
+	case strings.Contains(rest, "(allOf)"):
+		return at, "does not fit all of the schemas under allOf", true
+	case strings.Contains(rest, "(not)"):
+		return at, "fits the schema under not, expected that it does not", true
+	}
+	return "", "", false
 }
 
 // wantedType is the type that kube-openapi expected, when that is what an error is about.

@@ -88,7 +88,11 @@ func (r *Rules) Duplicates(o *policies.Object, a *Admission) []policies.Violatio
 		return nil
 	}
 	return slices.DeleteFunc(chosen.Duplicates(k, o.Map()), func(d policies.Violation) bool {
-		return slices.ContainsFunc(a.Violations, func(v policies.Violation) bool { return isWithin(d.Path, v.Path) || isWithin(v.Path, d.Path) })
+		item := d.Path
+		for _, isIndex := item[len(item)-1].(int); !isIndex; _, isIndex = item[len(item)-1].(int) {
+			item = item[:len(item)-1]
+		}
+		return slices.ContainsFunc(a.Violations, func(v policies.Violation) bool { return isWithin(item, v.Path) })
 	})
 }
 
