@@ -96,6 +96,7 @@ func (r *run) judge(ctx context.Context, sink func(policies.Decision) error) err
 		for i := range outcomes {
 			stopped, err := r.hand(j.file, &outcomes[i], sink)
 			if err != nil || stopped {
+				r.sum.Files++ // the one in which the run stops was read
 				return err
 			}
 		}
