@@ -58,6 +58,34 @@ func TestWhatTheDocumentsShowIsWhatHappens(t *testing.T) {
 	}
 }
 
+// A link to a file of this repository leads somewhere.
+func TestLinksOfTheDocumentsLeadToFiles(t *testing.T) {
+	var documents []string
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v, no document", pattern, err)
+		}
+		documents = append(documents, found...)
+	}
+	link := regexp.MustCompile(`\]\(([^)#\s]+)[^)]*\)`)
+	for _, document := range documents {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllSubmatch(text, -1) {
+			target := string(m[1])
+			if strings.Contains(target, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(document), target)); err != nil {
+				t.Errorf("%s: link to %s: %v", filepath.Base(document), target, err)
+			}
+		}
+	}
+}
+
 func runBlock(t *testing.T, repo, bin, block string) {
 	t.Helper()
 	var commands []string
