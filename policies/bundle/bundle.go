@@ -316,12 +316,14 @@ func (l *loader) compile(ctx context.Context) []*policies.Policy {
 		if k.Claims != nil && len(l.claimed[i]) == 0 {
 			continue
 		}
+		told := len(l.warnings)
 		compiled, err := k.Compile(ctx, l.claimed[i])
 		if err != nil {
 			l.errs = append(l.errs, flattened(err)...)
 			continue
 		}
-		if k.Claims != nil && len(compiled) == 0 {
+		if k.Claims != nil && len(compiled) == 0 && len(l.warnings) == told {
+			// A kind that knows why (they are of its language, and no validations) has said so.
 			l.fail(policies.Position{File: path.Dir(l.claimed[i][0].File)}, fmt.Errorf("the documents of the kind %s hold no policy", k.Name))
 		}
 		for _, p := range compiled {

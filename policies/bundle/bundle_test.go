@@ -219,6 +219,39 @@ func TestAnExemptionHoldsUntilTheEndOfItsDay(t *testing.T) {
 	}
 }
 
+func TestDocumentsWithoutAPolicyAreAnErrorUnlessTheKindSaysWhy(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		warn bool
+		want string
+	}{
+		{"a kind that says nothing", false, "policies: the documents of the kind test hold no policy"},
+		{"a kind that says why", true, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			kinds := func(_ *bundle.Config, h bundle.Host) ([]bundle.Kind, error) {
+				return []bundle.Kind{
+					{Name: "schema", Compile: func(context.Context, []policies.Document) ([]*policies.Policy, error) {
+						return []*policies.Policy{rule("schema", policies.Document{})}, nil
+					}},
+					{Name: "test", Claims: func(policies.Document) bool { return true }, Compile: func(_ context.Context, docs []policies.Document) ([]*policies.Policy, error) {
+						if tc.warn {
+							h.Warn(policies.ErrorAt(policies.Position{File: docs[0].File}, errors.New("is no validation; ignored")))
+						}
+						return nil, nil
+					}},
+				}, nil
+			}
+			_, err := bundle.Load(context.Background(), bundle.Options{Kinds: kinds, File: "gitgate.yaml", FS: fstest.MapFS{
+				"gitgate.yaml": file("apiVersion: gitgate.dev/v1alpha1\nkind: Gate\npolicies: [{path: policies}]\n"), "policies/a.yaml": ruleFile("a"),
+			}})
+			if got := fmt.Sprint(err); tc.want == "" && err != nil || !strings.Contains(got, tc.want) {
+				t.Errorf("error %v, expected %q", err, tc.want)
+			}
+		})
+	}
+}
+
 func TestKindsReadFilesOfTheBundleAndWarn(t *testing.T) {
 	b, err := bundle.Load(context.Background(), bundle.Options{
 		FS: fstest.MapFS{"gitgate.yaml": file(head), "defs/a.json": file("{}")}, File: "gitgate.yaml",
