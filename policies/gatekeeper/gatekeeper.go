@@ -171,13 +171,11 @@ func (k *constraint) policy(name string) *policies.Policy {
 		Files:  []string{k.doc.Origin.File},
 		Match:  k.match.coarse(t.operations),
 		Action: k.action,
+		Refers: t.needs.refers,
 		Judge:  k.judge,
 	}
 	if file := t.doc.Origin.File; !slices.Contains(out.Files, file) {
 		out.Files = append(out.Files, file)
-	}
-	if t.needs.inventory {
-		out.Refers = []policies.GroupKind{{Group: "*", Kind: "*"}}
 	}
 	return out
 }

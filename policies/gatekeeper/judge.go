@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -24,10 +26,11 @@ const (
 // needs is what a template looks at that not every door knows.
 type needs struct {
 	actor, old, namespace, options, inventory bool
-	operation                                 bool // whether the object is created or updated
-	deletes                                   bool // it speaks of DELETE
-	external                                  bool // it asks external data providers
-	online                                    bool // it asks the network
+	operation                                 bool                 // whether the object is created or updated
+	deletes                                   bool                 // it speaks of DELETE
+	external                                  bool                 // it asks external data providers
+	online                                    bool                 // it asks the network
+	refers                                    []policies.GroupKind // what of the inventory it looks at
 }
 
 func (t *template) findNeeds() needs {
@@ -37,7 +40,15 @@ func (t *template) findNeeds() needs {
 	n := needs{
 		actor: looks("userInfo"), old: looks("oldObject"), namespace: looks("namespaceObject"), options: looks("options"),
 		operation: looks("operation"), deletes: r.Says(string(policies.Delete)),
-		inventory: len(r.Reserved("inventory")) > 0, external: r.Calls()[externalData],
+		external: r.Calls()[externalData],
+	}
+	kinds, all, asked := r.Inventory()
+	n.inventory = asked
+	if all {
+		kinds = map[string]bool{"*": true}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		n.refers = append(n.refers, policies.GroupKind{Group: "*", Kind: kind})
 	}
 	for name := range r.Calls() {
 		n.online = n.online || opa.Online(name)

@@ -76,6 +76,27 @@ func (r *Reach) Reserved(name string) []ast.Ref {
 	return out
 }
 
+// Inventory says of which kinds data.inventory is asked for objects, and whether it is asked for at all. With all it is asked for
+// objects that cannot be told by their kind.
+func (r *Reach) Inventory() (kinds map[string]bool, all, asked bool) {
+	kinds = map[string]bool{}
+	for _, ref := range r.Reserved("inventory") {
+		asked = true
+		at := 4 // data.inventory.cluster[apiVersion][kind]
+		if len(ref) > 2 && !ref[2].Equal(ast.StringTerm("cluster")) {
+			at = 5
+		}
+		if len(ref) > at && len(ref) > 2 {
+			if kind, ok := ref[at].Value.(ast.String); ok {
+				kinds[string(kind)] = true
+				continue
+			}
+		}
+		all = true
+	}
+	return kinds, all, asked
+}
+
 func (r *Reach) look(ref ast.Ref) {
 	if len(ref) > maxRef {
 		ref = ref[:maxRef]

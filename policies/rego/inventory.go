@@ -47,21 +47,8 @@ func (w wanted) and(other wanted) wanted {
 }
 
 func wantsInventory(c *ast.Compiler, r *opa.Reach) wanted {
-	w := wanted{kinds: map[string]bool{}}
-	for _, ref := range r.Reserved("inventory") {
-		w.inventory = true
-		at := 4 // data.inventory.cluster[apiVersion][kind]
-		if len(ref) > 2 && !ref[2].Equal(ast.StringTerm("cluster")) {
-			at = 5
-		}
-		if len(ref) > at && len(ref) > 2 {
-			if kind, ok := ref[at].Value.(ast.String); ok {
-				w.kinds[string(kind)] = true
-				continue
-			}
-		}
-		w.all = true
-	}
+	var w wanted
+	w.kinds, w.all, w.inventory = r.Inventory()
 	for _, ref := range r.Reserved("kubernetes") {
 		if len(ref) > 2 && len(c.GetRulesWithPrefix(ref[:3])) > 0 {
 			continue
