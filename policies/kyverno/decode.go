@@ -53,7 +53,7 @@ func (c *checker) check(t reflect.Type, value any, path policies.Path) {
 	case value == nil:
 		return
 	case t == unsupportedType:
-		c.errs = append(c.errs, errorAt(c.doc, path, policies.AtKey, fmt.Errorf("%s is not supported: expected pattern, anyPattern, deny, foreach or podSecurity rules without it", path)))
+		c.errs = append(c.errs, errorAt(c.doc, path, policies.AtKey, fmt.Errorf("%s is not supported: expected a policy without it", path)))
 		return
 	case t == conditionsType:
 		if list, ok := value.([]any); ok {

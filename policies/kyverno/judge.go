@@ -201,10 +201,18 @@ func (r round) elements(list string) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l, ok := v.([]any); ok {
+	switch l := v.(type) {
+	case []any:
 		return l, nil
+	case []map[string]any:
+		out := make([]any, len(l))
+		for i, m := range l {
+			out[i] = m
+		}
+		return out, nil
+	default:
+		return []any{v}, nil
 	}
-	return []any{v}, nil
 }
 
 // loop asks the elements, up to the first that breaks the rule. count is how many were judged.

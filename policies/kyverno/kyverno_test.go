@@ -120,6 +120,14 @@ spec:
   - {name: b, image: "b:latest", ports: [{containerPort: 80}]}
 `
 
+const volumes = `apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop}
+spec:
+  containers: [{name: a, image: "a:1"}]
+  volumes: [{name: log, hostPath: {path: /var/log}}, {name: run, hostPath: {path: /var/run}}]
+`
+
 const deployment = `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web, namespace: shop, labels: {app: web}}
@@ -217,6 +225,9 @@ func TestRules(t *testing.T) {
 		{"podSecurity excludes a control", "Pod", `validate: {podSecurity: {level: baseline, version: latest, exclude: [{controlName: Host Namespaces}]}}`, pod, []string{"passed"}},
 		{"podSecurity excludes only the field that is named", "Pod", `validate: {podSecurity: {level: baseline, version: latest, exclude: [{controlName: Host Namespaces, restrictedField: spec.hostPID}]}}`, pod,
 			[]string{`deny p/r: Validation rule 'r' failed. It violates PodSecurity "baseline:latest": (Forbidden reason: host namespaces, hostNetwork=true) (spec)`}},
+		{"podSecurity excludes only the values that are named", "Pod", `validate: {podSecurity: {level: baseline, version: latest, exclude: [{controlName: HostPath Volumes, restrictedField: "spec.volumes[*].hostPath", values: [/var/log]}]}}`, volumes,
+			[]string{`deny p/r: Validation rule 'r' failed. It violates PodSecurity "baseline:latest": (Forbidden reason: hostPath volumes, volume "run") (spec)`}},
+		{"lists that functions make are lists", "Pod", "context:\n- {name: pairs, variable: {value: {a: 1}, jmesPath: \"items(@, 'key', 'value')\"}}\nvalidate: {message: m, deny: {conditions: {all: [{key: \"{{ pairs }}\", operator: NotEquals, value: [{key: a, value: 1}]}]}}}", pod, []string{"passed"}},
 		{"podSecurity judges the Pods of workloads", "Pod", `validate: {podSecurity: {level: restricted, version: latest, exclude: [{controlName: Seccomp}, {controlName: Seccomp, images: ["*"]}, {controlName: Capabilities, images: ["*"]}, {controlName: Privilege Escalation, images: ["*"]}]}}`, deployment,
 			[]string{`deny p/autogen-r: Validation rule 'autogen-r' failed. It violates PodSecurity "restricted:latest": (Forbidden reason: runAsNonRoot != true, pod or container "a" must set securityContext.runAsNonRoot=true) (spec.template.spec)`}},
 	} {

@@ -237,6 +237,7 @@ func TestWhatIsNoValidationIsToldOnce(t *testing.T) {
 	var warned []string
 	text := validate("Pod", "validate: {message: m, deny: {}}") + `  - name: label
     match: {any: [{resources: {kinds: [Pod]}}]}
+    celPreconditions: [{name: a, expression: "true"}]
     mutate: {patchStrategicMerge: {metadata: {labels: {a: b}}}}
 ---
 apiVersion: kyverno.io/v2
@@ -248,8 +249,8 @@ spec: {}
 	if err != nil || len(compiled) != 1 {
 		t.Fatalf("%d policies, %v", len(compiled), err)
 	}
-	expect(t, warned, "policy.yaml:12:5: rule label of ClusterPolicy p: mutate is not a validation; ignored",
-		"policy.yaml:15:7: CleanupPolicy shop/old is not a validation; ignored")
+	expect(t, warned, "policy.yaml:13:5: rule label of ClusterPolicy p: mutate is not a validation; ignored",
+		"policy.yaml:16:7: CleanupPolicy shop/old is not a validation; ignored")
 }
 
 func TestWrongDocumentsAreErrorsAtTheirPlace(t *testing.T) {
@@ -264,7 +265,7 @@ func TestWrongDocumentsAreErrorsAtTheirPlace(t *testing.T) {
 		{"a rule that asks nothing", validate("Pod", "validate: {message: m}"), []string{"009:005 rule r asks 0 things: expected one of pattern, anyPattern, deny, foreach and podSecurity"}},
 		{"a control", validate("Pod", "validate: {podSecurity: {level: high, version: latest}}"), []string{`009:037 level "high": expected privileged, baseline or restricted`}},
 		{"a control of containers without images", validate("Pod", "validate: {podSecurity: {level: baseline, exclude: [{controlName: Capabilities}]}}"), []string{"009:057 control Capabilities is about containers: expected images"}},
-		{"CEL", validate("Pod", "validate: {message: m, cel: {expressions: [{expression: \"true\"}]}}"), []string{"009:028 spec.rules[0].validate.cel is not supported: expected pattern, anyPattern, deny, foreach or podSecurity rules without it"}},
+		{"CEL", validate("Pod", "validate: {message: m, cel: {expressions: [{expression: \"true\"}]}}"), []string{"009:028 spec.rules[0].validate.cel is not supported: expected a policy without it"}},
 		{"a reference", validate("Pod", "validate: {message: m, pattern: {spec: {a: $(../b)}}}"), []string{`009:048 reference "$(../b)" is not supported: expected a variable, {{ … }}`}},
 		{"a version", strings.Replace(validate("Pod", "validate: {deny: {}}"), "kyverno.io/v1", "kyverno.io/v9", 1), []string{"001:013 ClusterPolicy kyverno.io/v9 is not supported: expected ClusterPolicy or Policy (v1, v2beta1) or PolicyException (v2, v2beta1)"}},
 		{"an action", strings.Replace(validate("Pod", "validate: {deny: {}}"), "Enforce", "Deny", 1), []string{`005:028 action "Deny": expected Enforce or Audit`}},

@@ -261,7 +261,11 @@ func (x *podStandard) mendPod(pod *corev1.Pod) {
 			if x.ControlName == "HostPath Volumes" && kind != "hostPath" {
 				continue
 			}
-			if x.covers("spec.volumes[*]."+kind, v.Name) || x.RestrictedField == "spec.volumes[*]" && x.covers("spec.volumes[*]", v.Name) {
+			value := v.Name
+			if v.HostPath != nil {
+				value = v.HostPath.Path
+			}
+			if x.covers("spec.volumes[*]."+kind, value) || x.covers("spec.volumes[*]", value) {
 				v.VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
 			}
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // unsupported is the type of a field that is known and that this package does not judge by: setting it is an error.
-type unsupported json.RawMessage
+type unsupported any
 
 // anything is the type of a field whose content is no matter of types: a pattern, a value, or what is not judged at all.
 type anything = any

@@ -177,7 +177,18 @@ func floats(v any) any {
 		return float64(v)
 	case int:
 		return float64(v)
-	default:
+	case nil, string, bool, float64:
 		return v
+	default:
+		// A function of Kyverno's gave a type of its own, as items() does: what a JSON decoder makes of it.
+		text, err := json.Marshal(v)
+		if err != nil {
+			return v
+		}
+		var out any
+		if err := json.Unmarshal(text, &out); err != nil {
+			return v
+		}
+		return out
 	}
 }
