@@ -189,7 +189,7 @@ func read(t *ast.Term) (policies.Finding, error) {
 		if !ok {
 			return fmt.Errorf("msg of a violation is %s, expected a string", ast.ValueName(msg.Value))
 		}
-		one := told{message: string(text)}
+		one := told{message: string(text), details: "{}"}
 		details := result.Get(ast.InternedTerm("details"))
 		if details != nil {
 			one.details = details.String()

@@ -25,6 +25,7 @@ violation[{"msg": msg, "details": {"missing_labels": missing}}] {
 		{"a dry run is recorded", always, "enforcementAction: dryrun", []string{"audit: told"}},
 		{"two results with one message and the same details are one", "package judged\nviolation[{\"msg\": \"m\", \"n\": n}] { n := [1, 2][_] }", "match: {}", []string{"deny: m"}},
 		{"two results with other details are two", "package judged\nviolation[{\"msg\": \"m\", \"details\": {\"n\": n}}] { n := [1, 2][_] }", "match: {}", []string{"deny: m", "deny: m"}},
+		{"no details are empty ones", "package judged\nviolation[{\"msg\": \"m\", \"details\": {}}] { true }\nviolation[{\"msg\": \"m\"}] { true }", "match: {}", []string{"deny: m"}},
 		{"a result without a message is none", "package judged\nviolation[{\"details\": \"m\"}] { true }", "match: {}", nil},
 		{"a message that is no text fails", "package judged\nviolation[{\"msg\": 3}] { true }", "match: {}", []string{"failed: policies.yaml:3:18: template judged: msg of a violation is number, expected a string"}},
 		{"the review names the request", `package judged
