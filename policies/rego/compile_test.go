@@ -53,6 +53,7 @@ func TestWhatDoesNotCompileIsToldWithItsPlaces(t *testing.T) {
 			[]string{"a.rego:2:1: rule data.main.deny is recursive"}},
 		{"bytes that are no UTF-8", rego.Options{}, files{"a.rego": "package main\n# \xff\n"},
 			[]string{"a.rego:2:3: text is not UTF-8"}},
+		{"a file that ends inside a rule", rego.Options{}, files{"a.rego": "package a\n\ndeny contains x if\n"}, []string{"a.rego:3:18: unexpected eof token"}},
 		{"an empty file", rego.Options{}, files{"a.rego": ""}, []string{"a.rego:1:1: rego file has no package, expected one and rules in it"}},
 		{"a map of messages", rego.Options{}, files{"a.rego": "package main\ndeny[msg] if { msg := \"x\" }\n"},
 			[]string{"a.rego:2:1: rule deny makes a map, expected a set of messages: write deny contains msg if { … }"}},

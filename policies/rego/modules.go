@@ -139,6 +139,15 @@ func (all sources) position(loc *ast.Location) policies.Position {
 	if s == nil {
 		return pos
 	}
+	if loc.Col < 1 {
+		// OPA has no column for the end of the text: it is told at the last character.
+		written := bytes.TrimRight(s.text, " \t\r\n")
+		pos.Line = bytes.Count(written, []byte{'\n'}) + 1
+		pos.Text = cut(s.line(pos.Line), maxSourceLine)
+		_, size := utf8.DecodeLastRune(written)
+		pos.Column = max(1, len(written)-size-bytes.LastIndexByte(written, '\n'))
+		return pos
+	}
 	line := s.line(loc.Row)
 	column := 0
 	for i := range line {
