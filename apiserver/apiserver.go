@@ -22,9 +22,9 @@
 // With an old object Admit is the server's answer on applying the new one over it. An old object with a uid is a live one: what
 // the server assigned stays where the new one is silent. One without a uid is the manifest that the new one takes the place of:
 // it is created first and gets what controllers soon give (a claim is bound, a CRD established); what it wrote and the new one
-// does not goes away. An old manifest that could not have been created counts as none. Defaults inside lists and maps are
-// taken from the new manifest; that server-side apply keeps some that the old one had (a Deployment that turns to Recreate keeps
-// its rollingUpdate, and is refused) depends on the client and is not judged.
+// does not goes away. An old manifest that could not have been created counts as none. Defaults are taken from the new manifest,
+// but for those of the old one that every way of applying keeps and that decide: the pull policy of a Pod, and the rollingUpdate of
+// a Deployment or StatefulSet that turns to another strategy, which is refused for it.
 //
 // # Other versions and other kinds
 //

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/kubernetes/pkg/apis/apps"
 	"k8s.io/kubernetes/pkg/apis/batch"
 	"k8s.io/kubernetes/pkg/apis/core"
 
@@ -219,6 +220,14 @@ func (m *made) carry(old *made, wrote func(path ...any) bool) {
 	}
 	before := old.object
 	switch now := m.object.(type) {
+	case *apps.Deployment:
+		if now.Spec.Strategy.RollingUpdate == nil && m.keeps(wrote, live, "spec", "strategy", "rollingUpdate") {
+			now.Spec.Strategy.RollingUpdate = before.(*apps.Deployment).Spec.Strategy.RollingUpdate
+		}
+	case *apps.StatefulSet:
+		if now.Spec.UpdateStrategy.RollingUpdate == nil && m.keeps(wrote, live, "spec", "updateStrategy", "rollingUpdate") {
+			now.Spec.UpdateStrategy.RollingUpdate = before.(*apps.StatefulSet).Spec.UpdateStrategy.RollingUpdate
+		}
 	case *core.Service:
 		carryService(now, before.(*core.Service), wrote)
 	case *batch.Job:
@@ -260,6 +269,13 @@ func (m *made) carry(old *made, wrote func(path ...any) bool) {
 			}
 		}
 	}
+}
+
+// keeps says that a default of the object before stays where another strategy has no room for it: neither manifest says the field,
+// and the new one does not clear it with a null. Of an object of the cluster it is not known whether it is a default.
+func (m *made) keeps(wrote func(path ...any) bool, live bool, path ...any) bool {
+	_, written := policies.Lookup(m.written, path)
+	return !live && !written && !wrote(path...)
 }
 
 func carryJob(now, was *batch.Job, wrote func(...any) bool) {

@@ -203,6 +203,12 @@ func (s *Server) askUpdates(ctx context.Context, cases []Case, answers []Answer,
 			return err
 		}
 	}
+	if old["kind"] == "PersistentVolumeClaim" {
+		// No controller binds it here; in a cluster one soon does, and only then may it grow.
+		if err := s.merge(ctx, path+"/status", `{"status":{"phase":"Bound"}}`); err != nil {
+			return err
+		}
+	}
 	for _, i := range group {
 		at, err := s.path(ctx, cases[i].Object, true) // may be of another version
 		if err != nil {
@@ -283,16 +289,23 @@ func (s *Server) send(ctx context.Context, method, path string, object map[strin
 // delete removes what was written, whatever holds it.
 func (s *Server) delete(ctx context.Context, path string) {
 	_, _, _ = s.send(ctx, http.MethodDelete, path+"?gracePeriodSeconds=0", map[string]any{})
-	body := bytes.NewReader([]byte(`{"metadata":{"finalizers":null},"spec":{"finalizers":null}}`))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, s.URL+path, body)
+	_ = s.merge(ctx, path, `{"metadata":{"finalizers":null},"spec":{"finalizers":null}}`)
+}
+
+// merge sends a merge patch; what the server says of it is not read.
+func (s *Server) merge(ctx context.Context, path, patch string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, s.URL+path, strings.NewReader(patch))
 	if err != nil {
-		return
+		return err
 	}
 	req.Header.Set("Content-Type", "application/merge-patch+json")
-	if res, err := s.Client.Do(req); err == nil {
-		_, _ = io.Copy(io.Discard, res.Body)
-		res.Body.Close()
+	res, err := s.Client.Do(req)
+	if err != nil {
+		return err
 	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
 }
 
 // install writes CRDs, waits until they serve, and returns what removes them.
