@@ -35,6 +35,7 @@ package apiserver
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -121,7 +122,15 @@ func (r *Rules) Admit(set *policies.Set, o, old *policies.Object) *Admission {
 		if old != nil {
 			return r.admitUpdate(b, o, old)
 		}
-		return r.admitCreate(b, o)
+		a := r.admitCreate(b, o)
+		if o.Kind.GroupKind() == crdKind {
+			if found := rivals(set, o); len(found) > 0 {
+				mine := *a
+				mine.Violations = append(slices.Clone(a.Violations), found...)
+				return &mine
+			}
+		}
+		return a
 	}
 	d, err := definitionOf(set, o.Kind.GroupKind())
 	switch {

@@ -67,10 +67,15 @@ func definitionOf(set *policies.Set, gk policies.GroupKind) (*definition, error)
 	if err != nil {
 		return nil, err
 	}
-	o := v.(map[policies.GroupKind]*policies.Object)[gk]
-	if o == nil {
+	found := v.(map[policies.GroupKind][]*policies.Object)[gk]
+	switch len(found) {
+	case 0:
 		return nil, nil
+	case 1:
+	default:
+		return nil, fmt.Errorf("%s is defined by %s and by %s: expected one of them, for the API server accepts the names of the one that it had first", gk, found[0], found[1])
 	}
+	o := found[0]
 	v, err = o.Derive(definitionKey{}, func() (any, error) {
 		return guarded(func() (*definition, error) { return newDefinition(o) })
 	})
@@ -80,24 +85,53 @@ func definitionOf(set *policies.Set, gk policies.GroupKind) (*definition, error)
 	return v.(*definition), nil
 }
 
-// indexCRDs finds what the CRDs of a set define. The first of two that define one kind counts, as the API server accepts the
-// names of the first.
-func indexCRDs(set *policies.Set) map[policies.GroupKind]*policies.Object {
-	index := map[policies.GroupKind]*policies.Object{}
+// indexCRDs finds what the CRDs of a set define. The API server accepts a kind for the CRD that had it first, which no change set
+// tells, so that one which comes under another name must not take the place of the first: two are kept for a kind, which is
+// enough to see that. Of two with one name the first counts.
+func indexCRDs(set *policies.Set) map[policies.GroupKind][]*policies.Object {
+	index := map[policies.GroupKind][]*policies.Object{}
 	for _, o := range set.Of(crdKind) {
-		if o.Kind.Version != "v1" {
-			continue
-		}
-		group, _ := policies.Lookup(o.Map(), policies.Path{"spec", "group"})
-		kind, _ := policies.Lookup(o.Map(), policies.Path{"spec", "names", "kind"})
-		g, _ := group.(string)
-		k, _ := kind.(string)
-		gk := policies.GroupKind{Group: g, Kind: k}
-		if g != "" && k != "" && index[gk] == nil {
-			index[gk] = o
+		gk, ok := definedKind(o)
+		if ok && (len(index[gk]) == 0 || len(index[gk]) == 1 && index[gk][0].Name != o.Name) {
+			index[gk] = append(index[gk], o)
 		}
 	}
 	return index
+}
+
+// definedKind is the kind that a CRD defines.
+func definedKind(o *policies.Object) (gk policies.GroupKind, ok bool) {
+	if o.Kind.Version != "v1" {
+		return gk, false
+	}
+	group, _ := policies.Lookup(o.Map(), policies.Path{"spec", "group"})
+	kind, _ := policies.Lookup(o.Map(), policies.Path{"spec", "names", "kind"})
+	gk.Group, _ = group.(string)
+	gk.Kind, _ = kind.(string)
+	return gk, gk.Group != "" && gk.Kind != ""
+}
+
+// rivals are what the API server says of a CRD that defines a kind which another one of the set defines too: it takes the object
+// and never accepts its names (k8s.io/apiextensions-apiserver/pkg/controller/status/naming_controller.go).
+func rivals(set *policies.Set, o *policies.Object) []policies.Violation {
+	gk, ok := definedKind(o)
+	if !ok || set == nil {
+		return nil
+	}
+	v, err := set.Derive(crdIndexKey{}, func() (any, error) { return indexCRDs(set), nil })
+	if err != nil {
+		return nil
+	}
+	for _, other := range v.(map[policies.GroupKind][]*policies.Object)[gk] {
+		if other.Name != o.Name {
+			return []policies.Violation{{
+				Rule: ruleDuplicate, Path: policies.Path{"spec", "names", "kind"},
+				Message: fmt.Sprintf("spec.names.kind: %s is defined by %s too, and the API server accepts one of them", gk, other),
+				Fix:     "use a kind that no other CustomResourceDefinition of the group has",
+			}}
+		}
+	}
+	return nil
 }
 
 func newDefinition(o *policies.Object) (*definition, error) {

@@ -332,3 +332,35 @@ func TestFindPathKnowsWhereAKeyEnds(t *testing.T) {
 		}
 	}
 }
+
+// A CRD that a pull request brings under another name must not judge the objects of a kind that is defined already.
+func TestTwoCRDsOfOneKindJudgeNothing(t *testing.T) {
+	t.Parallel()
+	const loose = `{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: %s.certs.example.com},
+		spec: {group: certs.example.com, names: {kind: Certificate, plural: %[1]s}, scope: Namespaced, versions: [{name: v1, served: true, storage: true,
+		schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}}`
+	doc, _, _ := strings.Cut(certificatesCRD, "\n---\n")
+	for _, c := range []struct {
+		name, first, second string
+		shadowed            bool
+	}{
+		{"another name before", fmt.Sprintf(loose, "aaa"), doc, true},
+		{"another name after", doc, fmt.Sprintf(loose, "zzz"), true},
+		{"one name twice", doc, fmt.Sprintf(loose, "certificates"), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			set := crdSet(t, c.first+"\n---\n"+c.second)
+			a := rules(t).Admit(set, parse(t, certificate(`{secretName: 5, issuerRef: {name: ca}}`)), nil)
+			if got := a.Err != nil && strings.Contains(a.Err.Error(), "is defined by"); got != c.shadowed || !c.shadowed && len(a.Violations) == 0 {
+				t.Errorf("error %v, violations %s", a.Err, said(a.Violations))
+			}
+			for _, crd := range set.Of(crdKind) {
+				a := rules(t).Admit(set, crd, nil)
+				if got := strings.Contains(said(a.Violations), "spec.names.kind [duplicate] spec.names.kind: Certificate.certs.example.com is defined by"); got != c.shadowed {
+					t.Errorf("%s: violations %s", crd, said(a.Violations))
+				}
+			}
+		})
+	}
+}

@@ -58,7 +58,7 @@ func (w *wanted) object(o *policies.Object) bool {
 // text says whether a text may hold an object that is wanted: one whose kind is written in it, or may be written in a way that
 // hides it (escapes, a binary tag).
 func (w *wanted) text(text []byte) bool {
-	if w.all || bytes.Contains(text, []byte("binary")) {
+	if w.all || bytes.Contains(text, []byte("binary")) || escapedTag(text) {
 		return true
 	}
 	for rest := text; ; {
@@ -66,7 +66,8 @@ func (w *wanted) text(text []byte) bool {
 		if i < 0 || i+1 == len(rest) {
 			break
 		}
-		if bytes.IndexByte([]byte("xuU\r\n"), rest[i+1]) >= 0 {
+		// An escaped line break is taken out: besides those of ASCII, NEL, LS and PS are some for YAML 1.1.
+		if c := rest[i+1]; c >= 0x80 || bytes.IndexByte([]byte("xuU\r\n"), c) >= 0 {
 			return true
 		}
 		rest = rest[i+2:]
@@ -77,6 +78,21 @@ func (w *wanted) text(text []byte) bool {
 		}
 	}
 	return false
+}
+
+// escapedTag says whether a text may hold a tag with an escape in it, such as !!bin%61ry.
+func escapedTag(text []byte) bool {
+	for rest := text; ; {
+		i := bytes.IndexByte(rest, '%')
+		if i < 0 {
+			return false
+		}
+		word := rest[bytes.LastIndexAny(rest[:i], " \t\r\n")+1 : i]
+		if bytes.IndexByte(word, '!') >= 0 {
+			return true
+		}
+		rest = rest[i+1:]
+	}
 }
 
 // collect is the first pass. What is wrong with a file is left for the second one to tell.
