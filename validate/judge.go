@@ -40,6 +40,9 @@ type outcome struct {
 	skipped   *Skipped         // instead of a decision
 }
 
+// maxHeld is how many problems of a large hidden file are held until it is known whether it holds an object.
+const maxHeld = 1000
+
 // batch is how many objects of a large file make one job.
 const batch = 16
 
@@ -178,7 +181,7 @@ func (r *run) small(ctx context.Context, i int, buf *scratch) []outcome {
 	if len(found) == 0 {
 		return []outcome{skipped(f.name, "it holds no object")}
 	}
-	if reason := otherFile(f, found); reason != "" {
+	if reason := otherFile(f, text, found); reason != "" {
 		return []outcome{skipped(f.name, reason)}
 	}
 	out := make([]outcome, 0, len(found))
@@ -217,15 +220,23 @@ func (r *run) large(in io.Reader, i int, emit func(*job) bool) bool {
 		}})
 	}
 	empty := true
-	for o, p := range manifest.Read(r.walker.files[i].name, in, r.options.Limits) {
+	f := r.walker.files[i]
+	for o, p := range manifest.Read(f.name, in, r.options.Limits) {
+		if f.hidden && empty && foreignProblem(p) && len(found) < maxHeld {
+			found = append(found, finding{o, p}) // told only if an object follows
+			continue
+		}
 		empty = false
-		if found = append(found, finding{o, p}); len(found) == batch && !flush(false) {
+		if found = append(found, finding{o, p}); len(found) >= batch && !flush(false) {
 			return false
 		}
 	}
 	if empty {
-		name := r.walker.files[i].name
-		return emit(&job{last: true, work: func(context.Context, *scratch) []outcome { return []outcome{skipped(name, "it holds no object")} }})
+		reason := "it holds no object"
+		if f.hidden {
+			reason = hiddenReason
+		}
+		return emit(&job{last: true, work: func(context.Context, *scratch) []outcome { return []outcome{skipped(f.name, reason)} }})
 	}
 	return flush(true)
 }

@@ -1,8 +1,10 @@
 package validate
 
 import (
+	"bytes"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 
 	"gitgate.dev/gitgate/manifest"
@@ -79,9 +81,26 @@ func notForCluster(kind policies.GroupVersionKind) string {
 	return ""
 }
 
+// hiddenReason is why a hidden file is not judged.
+const hiddenReason = "hidden, and it holds no object"
+
+// foreignProblem says whether a problem is one that files of other tools have. One of bounds, of encoding or of a key that is
+// written twice is none: others may read an object there.
+func foreignProblem(p *manifest.Problem) bool {
+	return p != nil && (p.Rule == manifest.RuleNotManifest || p.Rule == manifest.RuleSyntax)
+}
+
 // otherFile says what a file found in a folder is, when its name says so and none of its documents is a Kubernetes object; ""
 // when it is to be judged. A file that holds an object is judged whatever it is called.
-func otherFile(f file, found []finding) string {
+func otherFile(f file, text []byte, found []finding) string {
+	if f.hidden {
+		speaks := bytes.Contains(text, []byte("apiVersion")) // of Kubernetes, so that an error of syntax is to be told
+		if !slices.ContainsFunc(found, func(it finding) bool {
+			return !foreignProblem(it.problem) || speaks && it.problem.Rule == manifest.RuleSyntax
+		}) {
+			return hiddenReason
+		}
+	}
 	for _, it := range found {
 		if f.given || it.object != nil || it.problem.Rule != manifest.RuleNotManifest {
 			return ""

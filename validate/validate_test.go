@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -180,6 +181,13 @@ func TestWhatIsNoManifestIsToldOrNoted(t *testing.T) {
 		"chart/templates/cm.yaml":   cm("plain"),
 		"d/templates/template.yaml": "kind: {{ .Values.kind }}\n",
 		"d/.hidden.yaml":            cm("h"),
+		"d/.twice.yaml":             "kind: ConfigMap\nkind: ConfigMap\napiVersion: v1\n",
+		"d/.separator.yaml":         "--- {apiVersion: v1, kind: ConfigMap, metadata: {name: bad}}\n",
+		"d/.pre-commit-config.yaml": "repos: []\n",
+		"d/.large.json":             "[" + strings.Repeat(`"a", `, smallFile) + "1]",
+		"d/.large.yaml":             strings.Repeat("---\na: 1\n", smallFile/8) + "---\n" + cm("bad-large"),
+		".vscode/settings.json":     "{\n  // of an editor\n  \"a\": [1 2\n}\n",
+		".folder/.deep/bad.yaml":    cm("bad-deep"),
 		".git/config.yaml":          cm("g"),
 		"policies/p.yaml":           cm("p"),
 		"utf16.yaml":                "a\x00p\x00i\x00V\x00",
@@ -188,15 +196,27 @@ func TestWhatIsNoManifestIsToldOrNoted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const noManifest = "deny manifest/not-a-manifest"
+	lines = slices.DeleteFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "d/.large.yaml:") && strings.Contains(line, noManifest) && !strings.HasPrefix(line, "d/.large.yaml:2 ")
+	})
 	wantLines(t, lines, []string{
+		".folder/.deep/bad.yaml:1 deny no-bad/ 4:9 it is bad",
 		"a/broken.yaml:1 deny manifest/syntax 1:5 a key with a value stands where only a value can, expected a new line or quotes",
 		"a/list.yaml:1 deny manifest/not-a-manifest 1:1 document is a list, expected a Kubernetes object with apiVersion and kind",
 		"b/values.yaml:1 allow",
 		"chart/templates/cm.yaml:1 allow",
+		"d/.hidden.yaml:1 allow",
+		"d/.large.yaml:2 deny manifest/not-a-manifest 2:1 document has no apiVersion and no kind, expected a Kubernetes object",
+		"d/.large.yaml:65538 deny no-bad/ 65541:9 it is bad",
+		"d/.separator.yaml:1 deny manifest/syntax 1:4 document separator has text after it, which kubectl refuses",
+		`d/.twice.yaml:2 deny manifest/duplicate-key 2:1 key "kind" is written twice, first at line 1; expected once`,
+		"d/.twice.yaml:1 allow",
 		"d/templates/template.yaml:1 deny manifest/syntax 1:7 text is no YAML and looks like a Helm or Go template, expected a rendered manifest",
 		"utf16.yaml:1 deny manifest/encoding 1:1 text is UTF-16 or UTF-32, expected UTF-8",
 	})
 	want := []Skipped{
+		{".vscode/settings.json", hiddenReason},
 		{"a/empty.yaml", "it holds no object"},
 		{"a/values.yaml", "Helm chart or values: check what the chart renders: helm template . | gitgate check -"},
 		{"b/kustomization.yaml", "kustomization: check what it builds: kustomize build . | gitgate check -"},
@@ -204,7 +224,8 @@ func TestWhatIsNoManifestIsToldOrNoted(t *testing.T) {
 		{"c/kustomization.yaml", "kustomization: check what it builds: kustomize build . | gitgate check -"},
 		{"chart/Chart.yaml", "Helm chart or values: check what the chart renders: helm template . | gitgate check -"},
 		{"chart/templates/web.yaml", "Helm template: check what the chart renders"},
-		{"d/.hidden.yaml", "hidden: name it to check it"},
+		{"d/.large.json", hiddenReason},
+		{"d/.pre-commit-config.yaml", hiddenReason},
 		{"policies", "policies of the gate"},
 	}
 	if !reflect.DeepEqual(sum.Skipped, want) {
@@ -241,15 +262,15 @@ func TestSymbolicLinksAreFollowedInsideTheFolderOnly(t *testing.T) {
 		"repo/b/out.yaml:0 unsure repo/b/out.yaml: file cannot be read: symbolic link leads out of the folder that is checked, expected a target inside it",
 		"repo/b/outfolder:0 unsure repo/b/outfolder: file cannot be read: symbolic link leads out of the folder that is checked, expected a target inside it",
 		"repo/b/self.yaml:0 unsure repo/b/self.yaml: file cannot be read: symbolic link cannot be followed, perhaps because it leads in a circle: EvalSymlinks: too many links",
-		"repo/c/real.yaml:1 allow",
+		"repo/c/..2026/real.yaml:1 allow",
 		"repo/c/text.yaml:1 allow",
 	})
 	want := []Skipped{
 		{"repo/b/again.yaml", "symbolic link to a file that is checked itself"},
 		{"repo/b/folder", "symbolic link to a folder that is checked itself"},
 		{"repo/b/up", "symbolic link to a folder that is checked itself"},
-		{"repo/c/..2026", "hidden: name it to check it"},
-		{"repo/c/..data", "hidden: name it to check it"},
+		{"repo/c/..data", "symbolic link to a folder that is checked itself"},
+		{"repo/c/real.yaml", "symbolic link to a file that is checked itself"},
 	}
 	if !reflect.DeepEqual(sum.Skipped, want) {
 		t.Errorf("skipped %+v\nwant %+v", sum.Skipped, want)
@@ -473,4 +494,30 @@ func (zeros) Read(p []byte) (int, error) {
 		p[i] = '0'
 	}
 	return len(p), nil
+}
+
+// What the first pass does not see, no referring policy sees: however a kind is written, it is found.
+func TestAKindThatIsWrittenInAnotherWayIsKept(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]string{
+		"a binary tag":                   `!!binary TmFtZXNwYWNl`,
+		"a binary tag with an escape":    `!!bin%61ry TmFtZXNwYWNl`,
+		"a verbatim tag with an escape":  `!<tag:yaml.org,2002:bin%61ry> TmFtZXNwYWNl`,
+		"an escaped letter":              `"N\x61mespace"`,
+		"an escaped line break":          "\"Name\\\n  space\"",
+		"an escaped next line":           "\"Name\\\u0085  space\"",
+		"an escaped line separator":      "\"Name\\\u2028  space\"",
+		"an escaped paragraph separator": "\"Name\\\u2029  space\"",
+	} {
+		dir := tree(t, map[string]string{"a.yaml": "apiVersion: v1\nmetadata: {name: prod}\nkind: " + kind + "\n"})
+		held := 0
+		p := &policies.Policy{Name: "p", Judge: func(_ context.Context, c *policies.Change) (policies.Finding, error) {
+			held = len(c.Set.Of(namespaces))
+			return policies.Finding{}, nil
+		}}
+		lines, _, err := check(t, dir, Options{Paths: []string{"."}, Engine: engine(t, p)})
+		if err != nil || held != 1 {
+			t.Errorf("%s: the set holds %d namespaces: %s, %v", name, held, lines, err)
+		}
+	}
 }

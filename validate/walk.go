@@ -23,7 +23,7 @@ type walker struct {
 	stdin    *spool
 	excluded map[string]string // absolute path -> reason
 	roots    []string          // folders that were given, absolute and without links
-	links    []string          // symbolic links that were met
+	links    []symlink         // symbolic links that were met
 	named    map[string]bool   // files that were given, absolute and without links
 	folders  map[string]bool   // folders that were walked, absolute and without links
 }
@@ -33,7 +33,16 @@ type file struct {
 	name  string
 	given bool // by the user, not found in a folder
 	chart bool // a template of a Helm chart, by its folder
-	stdin bool // not a file
+	// hidden says that it or a folder it was found in has a name that begins with a dot. Reconcilers apply manifests there too,
+	// and other tools keep their own files there: it is judged when it holds an object.
+	hidden bool
+	stdin  bool // not a file
+}
+
+// symlink is a symbolic link found in a folder.
+type symlink struct {
+	name   string
+	hidden bool // as of file
 }
 
 func newWalker(o *Options) *walker {
@@ -126,7 +135,7 @@ func (w *walker) root(ctx context.Context, path string) error {
 		return nil
 	}
 	w.roots = append(w.roots, real)
-	return w.folder(ctx, name, real, false)
+	return w.folder(ctx, name, real, place{})
 }
 
 func (w *walker) addStdin(ctx context.Context) error {
@@ -153,8 +162,11 @@ func (w *walker) addStdin(ctx context.Context) error {
 	return nil
 }
 
+// place is what a folder says of the files below it: see file.
+type place struct{ chart, hidden bool }
+
 // folder adds what is in a folder. real is its absolute path without links.
-func (w *walker) folder(ctx context.Context, name, real string, chart bool) error {
+func (w *walker) folder(ctx context.Context, name, real string, in place) error {
 	if w.folders[real] {
 		return nil
 	}
@@ -172,26 +184,25 @@ func (w *walker) folder(ctx context.Context, name, real string, chart bool) erro
 		path := join(name, e.Name())
 		reason, excluded := w.excluded[filepath.Join(real, e.Name())]
 		manifestName := isManifestName(e.Name())
-		hidden := strings.HasPrefix(e.Name(), ".")
+		hidden := in.hidden || strings.HasPrefix(e.Name(), ".")
 		switch mode := e.Type(); {
 		case w.named[filepath.Join(real, e.Name())]: // by itself
 		case excluded:
 			w.skip(path, reason)
 		case e.Name() == ".git": // Git's own: no part of what the repository holds
-		case hidden && (mode.IsDir() || manifestName || mode&fs.ModeSymlink != 0):
-			w.skip(path, "hidden: name it to check it")
 		case mode.IsDir():
-			if err := w.folder(ctx, path, filepath.Join(real, e.Name()), chart || isChart && e.Name() == "templates"); err != nil {
+			below := place{chart: in.chart || isChart && e.Name() == "templates", hidden: hidden}
+			if err := w.folder(ctx, path, filepath.Join(real, e.Name()), below); err != nil {
 				return err
 			}
 		case mode&fs.ModeSymlink != 0:
-			w.links = append(w.links, path)
+			w.links = append(w.links, symlink{path, hidden})
 		case !manifestName:
 			w.others++
 		case !mode.IsRegular():
 			w.fail(path, notRegular(mode))
 		default:
-			w.files = append(w.files, file{name: path, chart: chart})
+			w.files = append(w.files, file{name: path, chart: in.chart, hidden: hidden})
 		}
 	}
 	return nil
@@ -215,7 +226,7 @@ func (w *walker) follow(ctx context.Context) error {
 	for len(w.links) > 0 {
 		links := w.links
 		w.links = nil
-		slices.Sort(links)
+		slices.SortFunc(links, func(a, b symlink) int { return cmp.Compare(a.name, b.name) })
 		for _, link := range links {
 			if err := w.link(ctx, link, known); err != nil {
 				return err
@@ -227,7 +238,8 @@ func (w *walker) follow(ctx context.Context) error {
 }
 
 // link follows one symbolic link that a folder holds.
-func (w *walker) link(ctx context.Context, link string, known map[string]bool) error {
+func (w *walker) link(ctx context.Context, met symlink, known map[string]bool) error {
+	link := met.name
 	real, err := realPath(link)
 	if err != nil {
 		if !isManifestName(link) {
@@ -252,18 +264,20 @@ func (w *walker) link(ctx context.Context, link string, known map[string]bool) e
 		w.others++
 	case excluded:
 		w.skip(link, reason)
+	case met.hidden && info.IsDir() && !w.inside(real):
+		w.skip(link, "hidden, and a symbolic link that leads out of the folder that is checked")
 	case !w.inside(real):
 		w.fail(link, errors.New("symbolic link leads out of the folder that is checked, expected a target inside it"))
 	case info.IsDir() && w.folders[real]:
 		w.skip(link, "symbolic link to a folder that is checked itself")
 	case info.IsDir():
-		return w.folder(ctx, link, real, false)
+		return w.folder(ctx, link, real, place{hidden: met.hidden})
 	case !info.Mode().IsRegular():
 		w.fail(link, notRegular(info.Mode()))
 	case known[real]:
 		w.skip(link, "symbolic link to a file that is checked itself")
 	default:
-		w.files = append(w.files, file{name: link})
+		w.files = append(w.files, file{name: link, hidden: met.hidden})
 	}
 	return nil
 }
