@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -235,6 +236,17 @@ func keyText(k *yamlv3.Node) (string, bool) {
 	}
 	if k.Kind != yamlv3.ScalarNode {
 		return "", false
+	}
+	if k.Style&yamlv3.TaggedStyle != 0 {
+		switch k.ShortTag() {
+		case "!!binary":
+			text, err := base64.StdEncoding.DecodeString(k.Value)
+			return string(text), err == nil
+		case "!!bool", "!!int", "!!float":
+			if v, ok := resolve(k.Value); ok {
+				return keyString(v)
+			}
+		}
 	}
 	if isQuoted(k) {
 		return k.Value, true

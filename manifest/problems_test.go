@@ -21,6 +21,8 @@ func TestProblemsNameTheirPlace(t *testing.T) {
 		{"a doubled key", "", head + "data:\n  a: 1\n  b: 2\n  a: 3\n", []string{`duplicate-key 6:3 "  a: 3" key "a" is written twice, first at line 4; expected once`}},
 		{"a doubled key beside an anchor", "", head + "data: &x\n  a: 1\n  a: 3\n", []string{`duplicate-key 5:3 "  a: 3" key "a" is written twice, first at line 4; expected once`}},
 		{"a key that is doubled once it is text", "", head + "data:\n  1: a\n  \"1\": b\n  ? c\n  : d\n", []string{`duplicate-key 5:3 "  \"1\": b" key "1" is written twice, first at line 4; expected once`}},
+		{"a key that is doubled once its tag is read", "", head + "data:\n  abc: x\n  !!binary YWJj: y\n", []string{`duplicate-key 5:3 "  !!binary YWJj: y" key "abc" is written twice, first at line 4; expected once`}},
+		{"a number that is doubled once its tag is read", "", head + "data:\n  \"16\": x\n  !!int 0x10: y\n", []string{`duplicate-key 5:3 "  !!int 0x10: y" key "16" is written twice, first at line 4; expected once`}},
 		{"a doubled key in braces", "", head + "data: {a: 1, a: 2}\n", []string{`duplicate-key 3:14 "data: {a: 1, a: 2}" key "a" is written twice, first at line 3; expected once`}},
 		{"a doubled key in JSON", "", `{"apiVersion": "v1", "kind": "Pod", "kind": "Pod"}`, []string{`duplicate-key 1:37 "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"kind\": \"Pod\"}" key "kind" is written twice, first at line 1; expected once`}},
 		{"a merged key that is overridden is none", "", head + "a: &a {x: 1}\nb:\n  <<: *a\n  x: 2\n", nil},
