@@ -79,7 +79,7 @@ func (c *checker) structure(s, known *shape, content map[string]any) {
 	for _, m := range s.read() {
 		if m.required && content[m.name] == nil && !(len(c.path) == 0 && m.name == "status") {
 			path := c.path.Append(m.name)
-			c.say(policies.Violation{Rule: "required", Path: path, Message: fmt.Sprintf("field %s is missing, expected %s", path, c.describe(m.form))})
+			c.say(policies.Violation{Rule: "required", Path: path, Message: fmt.Sprintf("field %s is missing, expected %s", path, m.form.describe())})
 		}
 	}
 }
@@ -133,7 +133,7 @@ func (c *checker) value(f, old *form, value any) {
 		c.duplicates(f, l)
 	default:
 		if why := misfit(f.sort, value); why != "" {
-			c.say(policies.Violation{Rule: "type", Path: c.path, Message: fmt.Sprintf("field %s is %s, expected %s", c.path, why, c.describe(f))})
+			c.say(policies.Violation{Rule: "type", Path: c.path, Message: fmt.Sprintf("field %s is %s, expected %s", c.path, why, f.describe())})
 			return
 		}
 		c.enum(f, old, value)
@@ -148,7 +148,7 @@ func itemOf(f *form) *form {
 }
 
 func (c *checker) wrong(f *form, value any) {
-	c.say(policies.Violation{Rule: "type", Path: c.path, Message: fmt.Sprintf("field %s is %s, expected %s", c.path, name(value), c.describe(f))})
+	c.say(policies.Violation{Rule: "type", Path: c.path, Message: fmt.Sprintf("field %s is %s, expected %s", c.path, name(value), f.describe())})
 }
 
 // unknown says that the struct s has no field of the name that c.path ends with.
@@ -350,79 +350,6 @@ func misfitNumber(s sort, value any) string {
 		return strconv.FormatFloat(n, 'g', -1, 64)
 	}
 	return name(value)
-}
-
-// name is what a value is, for people. It does not tell texts: one may be a secret in the wrong place.
-func name(value any) string {
-	switch v := value.(type) {
-	case nil:
-		return "null"
-	case string:
-		return "a string"
-	case bool:
-		return "the boolean " + strconv.FormatBool(v)
-	case int64:
-		return "the number " + strconv.FormatInt(v, 10)
-	case float64:
-		return "the number " + strconv.FormatFloat(v, 'g', -1, 64)
-	case map[string]any:
-		return "a map"
-	case []any:
-		return "a list"
-	}
-	return fmt.Sprintf("a %T", value)
-}
-
-func (c *checker) describe(f *form) string {
-	switch f.sort {
-	case structure, mapping:
-		return "a map"
-	case list:
-		return "a list"
-	case text:
-		if f.enum != nil {
-			return oneOf(f.enum)
-		}
-		return "a string"
-	case boolean:
-		return "true or false"
-	case int32Number:
-		return "a whole number of 32 bits"
-	case int64Number:
-		return "a whole number of 64 bits"
-	case floatNumber:
-		return "a number"
-	case intOrString:
-		return "a whole number of 32 bits or a string"
-	case quantity:
-		return "a quantity such as 500m, 2 or 1Gi"
-	case timestamp:
-		return "a time such as 2006-01-02T15:04:05Z"
-	case base64Text:
-		return "text in base64"
-	}
-	return "a value"
-}
-
-func oneOf(values []string) string {
-	quoted := make([]string, 0, len(values))
-	for _, v := range values {
-		if v == "" {
-			v = `""`
-		}
-		quoted = append(quoted, v)
-	}
-	if len(quoted) == 1 {
-		return quoted[0]
-	}
-	return strings.Join(quoted[:len(quoted)-1], ", ") + " or " + quoted[len(quoted)-1]
-}
-
-func cut(s string) string {
-	if len(s) > 60 {
-		return s[:57] + "..."
-	}
-	return s
 }
 
 func sortedKeys(m map[string]any) []string {

@@ -1,0 +1,54 @@
+package conformance_test
+
+import (
+	"strings"
+	"testing"
+
+	"gitgate.dev/gitgate/apiserver"
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/test/conformance"
+)
+
+// What the API server of the table takes, the rules of the other versions of Kubernetes take too, but for what those do not have.
+func TestOtherVersionsRefuseOnlyWhatTheyDoNotHave(t *testing.T) {
+	t.Parallel()
+	table, err := conformance.Table()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, known := cases(t), known(t)
+	for _, version := range apiserver.Versions() {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			rules, err := apiserver.New(version)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := 0
+			for i, c := range all {
+				if c.Change != "" && i%10 != 0 || c.Old != nil || len(c.CRDs) > 0 || known[c.Name()] || table[c.Name()].Answer.Status != conformance.Taken {
+					continue
+				}
+				asked++
+				o := policies.NewObject(c.Object, policies.Origin{}, nil, nil)
+				a := rules.Admit(nil, o, nil)
+				if a.Err != nil || !a.Known {
+					t.Errorf("%s: known %v, error %v", c.Name(), a.Known, a.Err)
+				}
+				for _, v := range a.Violations {
+					absent := v.Rule == "unknown-field" && strings.Contains(v.Message, "is not in Kubernetes "+version) ||
+						v.Rule == "not-served" || v.Rule == "removed-api"
+					if !absent || version == apiserver.Native {
+						t.Errorf("%s: %s: %s [%s]", c.Name(), v.Path, v.Message, v.Rule)
+					}
+				}
+				if _, err := rules.Stored(nil, o); err != nil {
+					t.Errorf("%s: stored form: %v", c.Name(), err)
+				}
+			}
+			if asked < 500 {
+				t.Errorf("only %d objects were asked about", asked)
+			}
+		})
+	}
+}
