@@ -48,6 +48,21 @@ func TestWorkflowCommandsAreEscapedAsTheRunnerReadsThem(t *testing.T) {
 	}
 }
 
+// JUnit and text go to the log of a runner too when they go to stdout.
+func TestNoLineOfAReportIsAWorkflowCommand(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"a\n::error::x.yaml", "::error::x.yaml", " ::stop-commands::x.yaml"} {
+		d := one(policies.Violation{Message: "::debug::m", Fix: "::add-mask::x\n::group::y", Pos: policies.Position{File: file, Line: 1, Column: 1}})
+		for _, format := range []string{"text", "junit"} {
+			for line := range strings.Lines(render(t, format, Options{}, []policies.Decision{d}, Summary{})) {
+				if strings.HasPrefix(strings.TrimLeft(line, " "), "::") {
+					t.Errorf("%s of file %q has the line %q", format, file, line)
+				}
+			}
+		}
+	}
+}
+
 func TestAnnotationsAreOrderedByWeightAndAllAreTold(t *testing.T) {
 	t.Parallel()
 	var decisions []policies.Decision

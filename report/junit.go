@@ -149,7 +149,7 @@ func (s *junitSink) found(i int, rows []row) {
 func located(r *row) string {
 	var b strings.Builder
 	if r.pos.File != "" {
-		b.WriteString(r.pos.File)
+		b.WriteString(visible(r.pos.File))
 		if r.pos.Line > 0 {
 			fmt.Fprintf(&b, ":%d", r.pos.Line)
 			if r.pos.Column > 0 {

@@ -28,8 +28,11 @@ func isLineEnd(r rune) bool {
 
 // visible writes everything in s that a terminal, a log viewer or a reader would not show as what it is in the escapes of Go:
 // control characters, invalid UTF-8, bidirectional overrides, invisible characters. It also breaks the logging commands that CI
-// runners look for inside of lines (##[...], ##vso[...]).
+// runners look for inside of lines (##[...], ##vso[...]), and those at the start of one (::error::), where a file's name may stand.
 func visible(s string) string {
+	if start := len(s) - len(strings.TrimLeft(s, " ")); strings.HasPrefix(s[start:], "::") {
+		return s[:start] + brokenColon + visible(s[start+1:])
+	}
 	if isPlain(s) {
 		return s
 	}
@@ -86,7 +89,10 @@ func breakCommands(s string) string {
 	return s
 }
 
-const brokenHash = `\x23`
+const (
+	brokenHash  = `\x23`
+	brokenColon = `\x3a`
+)
 
 // opensCommand says that s[i] is the second # of what a CI runner may take for a logging command.
 func opensCommand(s string, i int) bool {

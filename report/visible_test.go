@@ -30,6 +30,9 @@ func TestWhatATerminalWouldObeyIsMadeVisible(t *testing.T) {
 		{"an Azure logging command", "x ##vso[task.setvariable]y", `x #\x23vso[task.setvariable]y`},
 		{"an old runner command", "##[error]y ##[add-mask]z", `#\x23[error]y #\x23[add-mask]z`},
 		{"three hashes before a command", "###[group]", `##\x23[group]`},
+		{"a runner command at the start", "::error::x", `\x3a:error::x`},
+		{"a runner command after blanks", "  ::error::x", `  \x3a:error::x`},
+		{"two colons inside", "a::b", "a::b"},
 		{"a comment", "## list [a]", "## list [a]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
