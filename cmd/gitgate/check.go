@@ -108,7 +108,7 @@ func (p *program) check(ctx context.Context, f checkFlags, paths []string) error
 	if err := f.validate(paths); err != nil {
 		return err
 	}
-	outs, err := parseOutputs(f.outputs)
+	outs, err := p.parseOutputs(f.outputs)
 	if err != nil {
 		return err
 	}
@@ -154,8 +154,13 @@ func (p *program) sourcePaths(l *loaded) ([]string, error) {
 	var errs []error
 	for i, s := range l.Config.Sources {
 		dir := filepath.Join(l.dir, filepath.FromSlash(s.Path))
-		if _, err := os.Stat(dir); err == nil {
+		switch _, err := os.Stat(dir); {
+		case err == nil && !linksOut(l.dir, dir):
 			paths = append(paths, p.shown(dir))
+			continue
+		case err == nil:
+			err := policies.ErrorAt(l.Config.Position("sources", i, "path"), fmt.Errorf("sources[%d].path: %s leads out of the folder of %s by a symbolic link", i, s.Path, bundle.FileName))
+			errs = append(errs, p.at(l, err))
 			continue
 		}
 		err := policies.ErrorAt(l.Config.Position("sources", i, "path"), fmt.Errorf("sources[%d].path: no such folder %s", i, s.Path))
@@ -166,6 +171,16 @@ func (p *program) sourcePaths(l *loaded) ([]string, error) {
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths), nil
+}
+
+// linksOut says whether name, which is under dir by its words, lies elsewhere: a pull request can bring a symbolic link.
+func linksOut(dir, name string) bool {
+	from, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return true
+	}
+	to, err := filepath.EvalSymlinks(name)
+	return err != nil || !inside(from, to)
 }
 
 // colored says whether w gets colours.

@@ -22,7 +22,7 @@ type output struct {
 }
 
 // parseOutputs reads the values of -o; none means text on stdout.
-func parseOutputs(values []string) ([]output, error) {
+func (p *program) parseOutputs(values []string) ([]output, error) {
 	if len(values) == 0 {
 		return []output{{format: "text"}}, nil
 	}
@@ -42,10 +42,10 @@ func parseOutputs(values []string) ([]output, error) {
 				return nil, usage("-o %s: stdout already has the format %s; write one of them to a file: -o %s=FILE", v, stdout, format)
 			}
 			stdout, file = format, ""
-		case files[filepath.Clean(file)]:
+		case files[p.abs(file)]:
 			return nil, usage("-o %s: file %s is named twice, expected a file for each format", v, file)
 		default:
-			files[filepath.Clean(file)] = true
+			files[p.abs(file)] = true
 		}
 		outs = append(outs, output{format, file})
 	}
