@@ -113,8 +113,11 @@ func (p *jsonPolicy) data(o *policies.Object, key string) (violations []policies
 	if err != nil {
 		return []policies.Violation{notText(o, at, key, text, err)}, true, nil
 	}
-	root := rootOf([]byte(text))
 	found, err := p.leaves(value)
+	if len(found) == 0 {
+		return nil, true, err
+	}
+	root := rootOf([]byte(text))
 	for _, l := range found {
 		v := policies.Violation{Rule: l.keyword(), Path: at, Message: fmt.Sprintf("%s: %s%s", at, prefixed(l.steps), l.message(secret(o)))}
 		if n := nodeAt(root, l.steps, l.unexpected); n != nil && !secret(o) && len(l.steps) > 0 {

@@ -58,10 +58,17 @@ func (l *loader) Load(address string) (any, error) {
 	return decodeText(name, text)
 }
 
-// decodeText reads JSON, or YAML with the API server's clients' semantics, as the JSON Schema library wants it.
+// decodeText reads JSON, or YAML with the API server's clients' semantics, as the JSON Schema library wants it: one document.
 func decodeText(name string, text []byte) (any, error) {
 	if !strings.EqualFold(path.Ext(name), ".json") {
 		var err error
+		d := yaml.NewDecoder(bytes.NewReader(text))
+		for documents := 0; err == nil; documents++ {
+			var n yaml.Node
+			if err = d.Decode(&n); err == nil && documents == 1 {
+				return nil, fmt.Errorf("line %d: a second document begins, expected one", n.Line)
+			}
+		}
 		if text, err = sigsyaml.YAMLToJSONStrict(text); err != nil {
 			return nil, err
 		}

@@ -51,15 +51,11 @@ func Compiler(o Options) policies.Compiler {
 		if o.Rules == nil {
 			return nil, errors.New("schema: no rules of a Kubernetes version given")
 		}
-		if err := checkCRDs(o.Rules, docs); err != nil {
-			return nil, err
-		}
-		out := o.builtIn()
 		made, err := o.compileJSONSchemas(docs)
-		if err != nil {
+		if err := errors.Join(checkCRDs(o.Rules, docs), err); err != nil {
 			return nil, err
 		}
-		return append(out, made...), nil
+		return append(o.builtIn(), made...), nil
 	}
 }
 

@@ -164,9 +164,10 @@ func TestACRDThatCannotBeUsedIsNoVerdictOnItsObjects(t *testing.T) {
 func TestACRDOfTheConfigurationHasToBeGood(t *testing.T) {
 	t.Parallel()
 	bad := objects(t, rules(t), nil, strings.Replace(widgetCRD, "plural: widgets", "plural: wodgets", 1))
-	_, err := schema.Compiler(schema.Options{Rules: rules(t)})(context.Background(), []policies.Document{{File: "crd.yaml", Object: bad[0]}})
-	if err == nil || !strings.HasPrefix(err.Error(), "test.yaml:4:18: metadata.name: invalid value") {
-		t.Errorf("error is %v", err)
+	options := schema.Options{Rules: rules(t), JSONSchemas: []schema.JSONSchema{{File: "a.json", Kind: "ConfigMap"}}}
+	_, err := schema.Compiler(options)(context.Background(), []policies.Document{{File: "crd.yaml", Object: bad[0]}, {File: "a.json", Text: []byte("[]")}})
+	if err == nil || !strings.HasPrefix(err.Error(), "test.yaml:4:18: metadata.name: invalid value") || !strings.Contains(err.Error(), "\na.json:1:1: JSON Schema: is array, expected boolean or object") {
+		t.Errorf("error is %v, expected it to name the CRD and the JSON Schema", err)
 	}
 }
 
@@ -231,6 +232,8 @@ func TestJSONSchemasJudgeObjectsAndTheDataOfConfigMaps(t *testing.T) {
 			want: []string{`schema/schemas/app.json/syntax 4:18 data[app.json] is no JSON: invalid character 'p' looking for beginning of object key string`}},
 		{name: "a doubled key is not what YAML is", object: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app-a}\ndata:\n  app.yaml: |\n    port: 1\n    port: 2\n",
 			want: []string{`schema/schemas/app.json/syntax 7:5 data[app.yaml] is no YAML: key "port" already set in map`}},
+		{name: "a second document is told, not passed over", object: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app-a}\ndata:\n  app.yaml: |\n    port: 1\n    ---\n    port: no\n",
+			want: []string{`schema/schemas/app.json/syntax 7:5 data[app.yaml] is no YAML: a second document begins, expected one`}},
 		{name: "other names are left alone", object: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\ndata: {app.yaml: 'x: 1'}\n"},
 		{name: "a ConfigMap without the key is left alone", object: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app-a}\ndata: {other: 'x: 1'}\n"},
 		{name: "what a Secret holds is not told", object: "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData:\n  app.yaml: |\n    port: 99999\n    mode: hunter2\n",
@@ -254,6 +257,47 @@ func TestJSONSchemasJudgeObjectsAndTheDataOfConfigMaps(t *testing.T) {
 			equal(t, got, c.want)
 		})
 	}
+}
+
+func TestHostileDataIsAFindingOrNothing(t *testing.T) {
+	t.Parallel()
+	made := compile(t, schema.Options{Read: read, JSONSchemas: []schema.JSONSchema{{File: "schemas/app.json", Kind: "ConfigMap", Key: "app.yaml"}}},
+		policies.Document{File: "schemas/app.json", Text: []byte(appSchema)})
+	laughs := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	for i := 1; i < 12; i++ {
+		laughs += fmt.Sprintf("a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 10), ", "))
+	}
+	for name, text := range map[string]string{
+		"aliases that explode":          laughs,
+		"an alias that contains itself": "a: &a [*a]\n",
+		"an alias of nothing":           "a: *b\n",
+		"a deep list":                   strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000),
+		"a deep map":                    strings.Repeat("{a: ", 20_000),
+		"several documents":             "port: 1\n---\nport: 2\n",
+		"nothing":                       "",
+		"a byte that is no text":        "port: \x01",
+		"merge keys":                    "x: &x {port: 1}\n<<: *x\n",
+		"a million wrong fields":        "port: 1\n" + strings.Repeat("f", 10) + ": 1\n" + strings.Join(numbered(50_000), ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := policies.NewObject(map[string]any{
+				"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "a"}, "data": map[string]any{"app.yaml": text},
+			}, policies.Origin{File: "a.yaml"}, nil, nil)
+			got, verdict := verdicts(t, made, nil, o)
+			if strings.Contains(strings.Join(got, ""), "failed") || verdict == policies.Unsure || len(got) > 60 {
+				t.Errorf("verdict %v, %d lines: %.500q", verdict, len(got), got)
+			}
+		})
+	}
+}
+
+func numbered(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("f%d: 1\n", i)
+	}
+	return out
 }
 
 func TestAJSONSchemaThatDoesNotCompileIsLocated(t *testing.T) {
