@@ -272,15 +272,18 @@ func (r *run) change(o *policies.Object) *policies.Change {
 		res, namespaced = guess(o.Kind), o.Namespace != ""
 	}
 	c.Resource, c.Namespaced = res, namespaced
+	if r.options.Online {
+		c.Knows |= policies.Online
+	}
 	if !namespaced {
-		c.Knows = policies.KnowsNamespace // there is none to know
+		c.Knows |= policies.KnowsNamespace // there is none to know
 		return c
 	}
 	if c.Namespace = o.Namespace; c.Namespace == "" {
 		c.Namespace = "default"
 	}
 	if c.Holder = r.kept.holders[c.Namespace]; c.Holder != nil {
-		c.Knows = policies.KnowsNamespace
+		c.Knows |= policies.KnowsNamespace
 	}
 	return c
 }

@@ -38,6 +38,9 @@ type Options struct {
 	// repositories. They are not judged, and one of the paths with the same identity takes their place.
 	Known []*policies.Object
 
+	// Online says that policies may ask the network, because the configuration lets them.
+	Online bool
+
 	Workers    int              // how many objects are judged at once; 0 for one a processor
 	FailFast   policies.Verdict // stop behind the first decision that is at least this bad; 0 for never
 	AllowEmpty bool             // finding no object is no error

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"gitgate.dev/gitgate/manifest"
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/report"
 	"gitgate.dev/gitgate/validate"
 )
@@ -39,6 +41,7 @@ func (p *program) judge(ctx context.Context, f checkFlags, l *loaded, outs []out
 		Engine: l.Engine, Rules: l.rules, Known: l.Schemas,
 		Limits:     manifest.Limits{Document: l.Config.Limits.DocumentSize, Depth: l.Config.Limits.Depth},
 		AllowEmpty: f.allowEmpty, Progress: progress.files,
+		Online: slices.ContainsFunc(l.Config.Rego.AllowBuiltins, opa.Online),
 	}
 	met, runErr := validate.Run(ctx, run, func(d policies.Decision) error {
 		sum.Count(&d)

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -100,6 +103,34 @@ func TestASignalEndsTheProgramCleanly(t *testing.T) {
 				t.Errorf("%v: %s is left behind", signal, e.Name())
 			}
 		}
+	}
+}
+
+func TestABuiltinThatIsAllowedAsksTheNetwork(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"teams": ["shop"]}`)
+	}))
+	defer server.Close()
+	p, stdout, stderr := in(t)
+	for name, text := range map[string]string{
+		"gitgate.yaml":         "apiVersion: gitgate.dev/v1alpha1\nkind: Gate\npolicies: [{path: policies}]\nrego: {allowBuiltins: [http.send]}\n",
+		"policies/teams.rego":  "package teams\n\nimport rego.v1\n\ndeny contains sprintf(\"%s is no team\", [input.metadata.labels.team]) if {\n\tanswer := http.send({\"method\": \"GET\", \"url\": \"" + server.URL + "\"})\n\tnot input.metadata.labels.team in answer.body.teams\n}\n",
+		"apps/configmaps.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {team: shop}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, labels: {team: nobody}}\n",
+	} {
+		file := filepath.Join(p.dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code := p.run(t.Context(), []string{"check", filepath.Join(p.dir, "apps")})
+	if code != 1 || asked == 0 || !strings.Contains(stdout.String(), "nobody is no team") || strings.Contains(stdout.String(), "shop is no team") {
+		t.Errorf("exit code %d after %d questions:\n%s%s", code, asked, stdout, stderr)
 	}
 }
 
