@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -65,6 +66,11 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, m missing
 			Compile: gatekeeper.Compiler(gatekeeper.Options{AllowBuiltins: c.Rego.AllowBuiltins, Warn: host.Warn}),
 		},
 	}, nil
+}
+
+// regoTests runs the test rules among docs, with what the configuration allows to Rego.
+func regoTests(ctx context.Context, c *bundle.Config, docs []policies.Document) ([]rego.TestResult, error) {
+	return rego.Test(ctx, rego.Options{AllowBuiltins: c.Rego.AllowBuiltins}, docs, nil)
 }
 
 func jsonSchemas(c *bundle.Config) []schema.JSONSchema {

@@ -33,13 +33,13 @@ type policyOutput struct {
 func (p *program) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "List and explain the policies that gitgate.yaml puts together",
+		Short: "List, explain and test policies",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage("policy: expected a subcommand: list, or explain NAME")
+			return usage("policy: expected a subcommand: list, explain NAME, or test DIR")
 		},
 	}
-	cmd.AddCommand(p.policyListCommand(), p.policyExplainCommand())
+	cmd.AddCommand(p.policyListCommand(), p.policyExplainCommand(), p.policyTestCommand())
 	return cmd
 }
 

@@ -11,7 +11,7 @@ import (
 const module = "gitgate.dev/gitgate"
 
 var (
-	doors = []string{"validate", "webhook", "audit"}
+	doors = []string{"validate", "webhook", "audit", "policytest"}
 	kinds = []string{
 		"policies/schema", "policies/rego", "policies/cel", "policies/kyverno", "policies/gatekeeper", "policies/images", "policies/trace",
 	}
