@@ -186,5 +186,16 @@ func look(o *Options, w *walker, f file, want *wanted, buf *scratch, keep func(*
 	return true
 }
 
-// isTemplate says that a file of a Helm chart's templates is one: its text is no manifest before the chart renders it.
-func isTemplate(f file, text []byte) bool { return f.chart && bytes.Contains(text, []byte("{{")) }
+// isTemplate says that a file of a Helm chart's templates is one: its text is no manifest before the chart renders it. What
+// looks like an action in a comment line does not make it one, or any manifest could be hidden behind a Chart.yaml.
+func isTemplate(f file, text []byte) bool {
+	if !f.chart {
+		return false
+	}
+	for line := range bytes.Lines(text) {
+		if bytes.Contains(line, []byte("{{")) && !bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("#")) {
+			return true
+		}
+	}
+	return false
+}
