@@ -300,6 +300,16 @@ func TestAnnotationsSayWhatAPolicyIsFor(t *testing.T) {
 	}
 }
 
+func TestAViolationCarriesTheFixOfItsPolicy(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(policyOf("validations: [{expression: \"false\"}]"), "metadata: {name: p}\nspec:\n",
+		"metadata: {name: p, annotations: {gitgate.dev/fix: \" set spec.replicas \"}}\nspec:\n", 1)
+	f, err := judgeOne(t, text, creation(object(t, deployment)))
+	if err != nil || len(f.Violations) != 1 || f.Violations[0].Fix != "set spec.replicas" {
+		t.Errorf("got %+v, %v", f, err)
+	}
+}
+
 func TestAuditAnnotationsAreEvidence(t *testing.T) {
 	t.Parallel()
 	f, err := judgeOne(t, policyOf("auditAnnotations:\n- {key: replicas, valueExpression: \"' replicas ' + string(object.spec.replicas)\"}\n- {key: none, valueExpression: \"null\"}\n- {key: blank, valueExpression: \"' '\"}"), creation(object(t, deployment)))

@@ -190,6 +190,7 @@ func (p *policy) validate(ctx context.Context, o *opinion, act *activation) (sto
 		v := &p.validations[i]
 		found.violations = append(found.violations, policies.Violation{
 			Rule: v.rule, Message: messages[n], Reason: v.reason, Path: p.blame(ctx, v.expression, act),
+			Fix: strings.TrimSpace(p.def.Annotations["gitgate.dev/fix"]),
 		})
 	}
 	*o = found
