@@ -82,6 +82,7 @@ func (f *fence) kustomization(folder string) error {
 			return f.at(file, policies.Path{"openapi", "path"}, err)
 		}
 	}
+	//lint:ignore SA1019 kustomize still reads the old fields, so what they name has to be looked at
 	for field, patches := range map[string][]types.Patch{"patches": k.Patches, "patchesJson6902": k.PatchesJson6902} {
 		for i, p := range patches {
 			if p.Path != "" {
@@ -91,6 +92,7 @@ func (f *fence) kustomization(folder string) error {
 			}
 		}
 	}
+	//lint:ignore SA1019 as above
 	for i, p := range k.PatchesStrategicMerge {
 		if !strings.Contains(string(p), "\n") && !strings.HasPrefix(string(p), "{") {
 			if err := f.file(folder, string(p)); err != nil {

@@ -69,12 +69,6 @@ type rule struct {
 	SkipBackgroundRequests *bool             `json:"skipBackgroundRequests"`
 }
 
-// foreign is a rule that is not a validation, read only as far as autogen depends on it.
-type foreign struct {
-	Match   matchBlock  `json:"match"`
-	Exclude *matchBlock `json:"exclude"`
-}
-
 type validation struct {
 	FailureAction           string       `json:"failureAction"`
 	FailureActionOverrides  []override   `json:"failureActionOverrides"`
