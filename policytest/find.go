@@ -25,6 +25,7 @@ const (
 type tree struct {
 	sets    []*set
 	rego    []regoTests
+	kyverno []*policies.Object
 	foreign []Result
 }
 
@@ -57,6 +58,10 @@ func find(o *Options, dir string, seen map[string]bool) (*tree, error) {
 			text, err := read(file)
 			if err != nil {
 				return nil, err
+			}
+			if test := kyvernoOf(file, text); test != nil {
+				t.kyverno = append(t.kyverno, test)
+				continue
 			}
 			if r, ok := foreign(file, text); ok {
 				t.foreign = append(t.foreign, r)
@@ -175,6 +180,18 @@ func cause(err error) error {
 	return err
 }
 
+// kyvernoOf returns the Kyverno CLI test that a file is; nil for others. Old tests say no kind: these are told apart by their name.
+func kyvernoOf(file string, text []byte) *policies.Object {
+	if !bytes.Contains(text, []byte("cli.kyverno.io/v1alpha1")) {
+		return nil
+	}
+	objects, problems := manifest.Decode(file, text, manifest.DefaultLimits())
+	if len(objects) == 1 && len(problems) == 0 && objects[0].Kind == (policies.GroupVersionKind{Group: "cli.kyverno.io", Version: "v1alpha1", Kind: "Test"}) {
+		return objects[0]
+	}
+	return nil
+}
+
 // foreignTests are the test files of other tools, by the group of their apiVersion.
 var foreignTests = map[string]struct{ sort, tool string }{
 	"cli.kyverno.io":     {"kyverno", "Kyverno CLI tests"},
@@ -199,7 +216,7 @@ func foreign(file string, text []byte) (Result, bool) {
 	}
 	if path.Base(file) == "kyverno-test.yaml" {
 		pos := policies.Position{File: file, Line: 1}
-		return Result{Sort: "kyverno", Name: file, Pos: pos, Outcome: Errored, Problems: []Problem{{pos, "Kyverno CLI tests are not supported yet: expected gitgate's fixtures or test rules of Rego"}}}, true
+		return Result{Sort: "kyverno", Name: file, Pos: pos, Outcome: Errored, Problems: []Problem{{pos, "this file is no test that can be read: expected one document of cli.kyverno.io/v1alpha1, kind Test"}}}, true
 	}
 	return Result{}, false
 }

@@ -62,6 +62,8 @@ type Options struct {
 	IsPolicy func(file string) bool
 	// Rego runs all test rules of the Rego files under folder, which are files, in the order of their places.
 	Rego func(ctx context.Context, folder string, files []string) ([]Result, error)
+	// Decide asks the policies of docs alone, of one kind, about the manifests of files.
+	Decide func(ctx context.Context, docs []policies.Document, files []string) ([]policies.Decision, error)
 	// Home is the folder nearest to file, itself inside dir, that has policies of its own: a gitgate.yaml. It is dir when there is
 	// none.
 	Home func(dir, file string) string
@@ -126,6 +128,11 @@ func (t *tree) run(ctx context.Context, o *Options, tell func(...Result) error) 
 			results = []Result{{Sort: "rego", Name: r.folder, Pos: policies.Position{File: r.folder}, Outcome: Errored, Problems: problemsOf(r.folder, err)}}
 		}
 		if err := tell(results...); err != nil {
+			return err
+		}
+	}
+	for _, f := range t.kyverno {
+		if err := tell(kyvernoTest(ctx, o, f.Origin.File, f)...); err != nil {
 			return err
 		}
 	}

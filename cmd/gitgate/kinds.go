@@ -73,6 +73,11 @@ func regoTests(ctx context.Context, c *bundle.Config, docs []policies.Document) 
 	return rego.Test(ctx, rego.Options{AllowBuiltins: c.Rego.AllowBuiltins}, docs, nil)
 }
 
+// kyvernoPolicies compiles Kyverno's documents alone.
+func kyvernoPolicies(ctx context.Context, docs []policies.Document) ([]*policies.Policy, error) {
+	return kyverno.Compiler(kyverno.Options{})(ctx, docs)
+}
+
 func jsonSchemas(c *bundle.Config) []schema.JSONSchema {
 	var out []schema.JSONSchema
 	for i, s := range c.Schemas {

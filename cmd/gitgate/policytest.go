@@ -34,7 +34,7 @@ func (p *program) policyTestCommand() *cobra.Command {
 		Short: "Run the tests of policies: fixtures and test rules of Rego",
 		Long: strings.TrimSpace(`
 test finds and runs the tests of policies in folders: manifests whose lines say what is wanted of them (# want "regexp"),
-folders ok and bad, and test rules of Rego (_test.rego). Fixtures are judged by the nearest folder at or above them that
+folders ok and bad, test rules of Rego (_test.rego), and tests of the Kyverno CLI. Fixtures are judged by the nearest folder at or above them that
 has a gitgate.yaml or policies.
 
 Exit codes: 0 every test passed; 1 a test failed; 2 usage, or no test found; 3 a test could not run.`),
@@ -77,7 +77,7 @@ func (p *program) testPolicies(ctx context.Context, flags configFlags, o policyt
 			return usage("%s: %w", dir, cause(err))
 		}
 	}
-	o.Judge, o.IsPolicy, o.Rego, o.Home = t.judge, t.isPolicy, t.rego, t.home
+	o.Judge, o.IsPolicy, o.Rego, o.Home, o.Decide = t.judge, t.isPolicy, t.rego, t.home, t.decide
 	var count policytest.Count
 	var all []policytest.Result
 	err := policytest.Run(ctx, o, func(r policytest.Result) error {
@@ -307,6 +307,27 @@ func (t *policyTests) judge(ctx context.Context, folder string, files []string) 
 		}
 	}
 	return found, nil
+}
+
+// decide asks Kyverno's policies alone.
+func (t *policyTests) decide(ctx context.Context, docs []policies.Document, files []string) (all []policies.Decision, err error) {
+	compiled, err := kyvernoPolicies(ctx, docs)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := policies.New(compiled, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := apiserver.New(t.flags.kubernetes)
+	if err != nil {
+		return nil, err
+	}
+	_, err = validate.Run(ctx, validate.Options{Paths: files, Engine: engine, Rules: rules}, func(d policies.Decision) error {
+		all = append(all, d)
+		return nil
+	})
+	return all, err
 }
 
 // rego runs test rules with the sources of folder and the data beside them, as `opa test` would.
