@@ -45,9 +45,9 @@ func TestWrongDocumentsAreErrorsAtTheirPlace(t *testing.T) {
 		want       []string
 	}{
 		{"an unknown field", head + "  matchConstrains: {}\n" + rule + validations + bind,
-			[]string{"005:003 unknown field spec.matchConstrains"}},
+			[]string{"005:003 unknown field spec.matchConstrains: expected one of auditAnnotations, failurePolicy, matchConditions, matchConstraints, paramKind, validations, variables"}},
 		{"several of them, and a wrong type", head + rule + "  failurePolicy: 3\n  validations: [{expression: \"true\", mesage: a}]\n  variables: {a: b}\n" + bind,
-			[]string{"008:018 spec.failurePolicy is 3: expected a string", "009:038 unknown field spec.validations[0].mesage", "010:003 spec.variables is a map: expected a list"}},
+			[]string{"008:018 spec.failurePolicy is 3: expected a string", "009:038 unknown field spec.validations[0].mesage: expected one of expression, message, messageExpression, reason", "010:003 spec.variables is a map: expected a list"}},
 		{"wrong values are all told", head + `  failurePolicy: Maybe
   matchConstraints:
     matchPolicy: Fuzzy

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/strict"
 )
 
 // policy is a compiled ValidatingAdmissionPolicy. It is immutable and safe for concurrent use.
@@ -131,7 +132,7 @@ func (p *policy) describe(out *policies.Policy) error {
 		out.Severity = policies.Severity(s)
 		if !slices.Contains([]policies.Severity{policies.Info, policies.Low, policies.Medium, policies.High, policies.Critical}, out.Severity) {
 			return errorAt(p.def.doc, policies.Path{"metadata", "annotations", "gitgate.dev/severity"}, policies.AtValue,
-				fmt.Errorf("severity %q: expected info, low, medium, high or critical", shorten(s)))
+				fmt.Errorf("severity %q: expected info, low, medium, high or critical", strict.Shorten(s)))
 		}
 	}
 	for _, id := range strings.Split(notes["gitgate.dev/controls"], ",") {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/strict"
 )
 
 // The limits of pkg/apis/admissionregistration/validation.
@@ -46,7 +47,7 @@ func (p *problems) addAll(errs field.ErrorList) {
 
 func (p *problems) oneOf(path policies.Path, value string, valid ...string) {
 	if !slices.Contains(valid, value) {
-		p.add(path, "%q is not supported: expected %s", shorten(value), strings.Join(valid, ", "))
+		p.add(path, "%q is not supported: expected %s", strict.Shorten(value), strings.Join(valid, ", "))
 	}
 }
 
@@ -82,7 +83,7 @@ func validateDefinition(d *definition) []error {
 	for i, v := range spec.Variables {
 		at := at.Append("variables", i)
 		if p.required(at.Append("name"), v.Name) && !isIdentifier(v.Name) {
-			p.add(at.Append("name"), "%q is no CEL identifier", shorten(v.Name))
+			p.add(at.Append("name"), "%q is no CEL identifier", strict.Shorten(v.Name))
 		}
 		p.required(at.Append("expression"), v.Expression)
 	}
@@ -104,12 +105,12 @@ func (p *problems) paramKind(k *admissionv1.ParamKind, at policies.Path) {
 			msgs = validation.IsDNS1123Subdomain(group)
 		}
 		for _, msg := range append(msgs, validation.IsDNS1035Label(version)...) {
-			p.add(at.Append("apiVersion"), "%q: %s", shorten(k.APIVersion), msg)
+			p.add(at.Append("apiVersion"), "%q: %s", strict.Shorten(k.APIVersion), msg)
 		}
 	}
 	if p.required(at.Append("kind"), k.Kind) {
 		for _, msg := range validation.IsDNS1035Label(strings.ToLower(k.Kind)) {
-			p.add(at.Append("kind"), "%q: %s", shorten(k.Kind), msg)
+			p.add(at.Append("kind"), "%q: %s", strict.Shorten(k.Kind), msg)
 		}
 	}
 }
@@ -126,7 +127,7 @@ func (p *problems) matchConditions(conditions []admissionv1.MatchCondition, at p
 			continue
 		}
 		for _, msg := range validation.IsQualifiedName(c.Name) {
-			p.add(at.Append("name"), "%q: %s", shorten(c.Name), msg)
+			p.add(at.Append("name"), "%q: %s", strict.Shorten(c.Name), msg)
 		}
 		if names[c.Name] {
 			p.add(at.Append("name"), "%q is the name of another condition", c.Name)
@@ -160,7 +161,7 @@ func (p *problems) auditAnnotations(policy string, annotations []admissionv1.Aud
 	for i, a := range annotations {
 		at := at.Append(i)
 		for _, msg := range validation.IsQualifiedName(policy + "/" + a.Key) {
-			p.add(at.Append("key"), "%q: %s", shorten(policy+"/"+a.Key), msg)
+			p.add(at.Append("key"), "%q: %s", strict.Shorten(policy+"/"+a.Key), msg)
 		}
 		if keys[a.Key] {
 			p.add(at.Append("key"), "%q is the key of another annotation", a.Key)
@@ -179,7 +180,7 @@ func validateBinding(b *binding) []error {
 	at := policies.Path{"spec"}
 	if p.required(at.Append("policyName"), b.Spec.PolicyName) {
 		for _, msg := range apivalidation.NameIsDNSSubdomain(b.Spec.PolicyName, false) {
-			p.add(at.Append("policyName"), "%q: %s", shorten(b.Spec.PolicyName), msg)
+			p.add(at.Append("policyName"), "%q: %s", strict.Shorten(b.Spec.PolicyName), msg)
 		}
 	}
 	p.paramRef(b.Spec.ParamRef, at.Append("paramRef"))
@@ -200,7 +201,7 @@ func (p *problems) paramRef(ref *admissionv1.ParamRef, at policies.Path) {
 	}
 	if ref.Name != "" {
 		for _, msg := range content.IsPathSegmentName(ref.Name) {
-			p.add(at.Append("name"), "%q: %s", shorten(ref.Name), msg)
+			p.add(at.Append("name"), "%q: %s", strict.Shorten(ref.Name), msg)
 		}
 	}
 	p.selector(ref.Selector, at.Append("selector"))
@@ -258,7 +259,7 @@ func (p *problems) selector(s *metav1.LabelSelector, at policies.Path) {
 func (p *problems) rule(r *admissionv1.NamedRuleWithOperations, at policies.Path) {
 	for i, name := range r.ResourceNames {
 		for _, msg := range content.IsPathSegmentName(name) {
-			p.add(at.Append("resourceNames", i), "%q: %s", shorten(name), msg)
+			p.add(at.Append("resourceNames", i), "%q: %s", strict.Shorten(name), msg)
 		}
 		if slices.Contains(r.ResourceNames[:i], name) {
 			p.add(at.Append("resourceNames", i), "%q is given twice", name)

@@ -22,7 +22,7 @@ func TestWhatIsWrongIsToldAtItsPlace(t *testing.T) {
 		{"an unknown parameter", good + constraint("parameters: {label: []}"), []string{":24:16: unknown field spec.parameters.label: the template of Judged does not have it"}},
 		{"a parameter of a wrong type", good + constraint("parameters: {labels: [{key: 3}]}"), []string{"spec.parameters.labels[0].key: invalid value"}},
 		{"parameters for a template that takes none", replaced(good, "        openAPIV3Schema:", "        legacySchema: false\n        openAPIV3Schema:") + constraint("parameters: 3"), []string{"spec.parameters: invalid value"}},
-		{"a value of a wrong type", good + constraint("match: {namespaces: shop}"), []string{"spec.match.namespaces is a string: expected a list"}},
+		{"a value of a wrong type", good + constraint("match: {namespaces: shop}"), []string{"spec.match.namespaces is the string \"shop\": expected a list"}},
 		{"a pattern with a star inside", good + constraint("match: {namespaces: [a*b]}"), []string{`"a*b" is no pattern`}},
 		{"a scope that does not exist", good + constraint("match: {scope: namespaced}"), []string{`scope "namespaced" does not exist`}},
 		{"a source that does not exist", good + constraint("match: {source: Mine}"), []string{`source "Mine" does not exist`}},
