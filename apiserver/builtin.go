@@ -122,6 +122,7 @@ func (m *made) create() (errs field.ErrorList, warnings []string, err error) {
 		return nil, nil, err
 	}
 	errs = m.withMetaErrors(s.Validate(ctx, m.object))
+	onRead(m.object)
 	if len(errs) == 0 {
 		errs = beyond(m.object)
 	}

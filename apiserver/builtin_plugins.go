@@ -40,14 +40,18 @@ func begin(ctx context.Context, obj runtime.Object) error {
 		if obj.Spec.ClusterIP != "" && len(obj.Spec.ClusterIPs) == 0 {
 			obj.Spec.ClusterIPs = []string{obj.Spec.ClusterIP}
 		}
-		if obj.Spec.Type == core.ServiceTypeExternalName {
-			obj.Spec.InternalTrafficPolicy = nil
-		}
 		if obj.Spec.HealthCheckNodePort == 0 && checksHealth(obj) {
 			obj.Spec.HealthCheckNodePort = placeholderPort
 		}
 	}
 	return nil
+}
+
+// onRead does what a registry does to an object when it is read, and so to the answer on its creation.
+func onRead(obj runtime.Object) {
+	if svc, ok := obj.(*core.Service); ok && svc.Spec.Type == core.ServiceTypeExternalName {
+		svc.Spec.InternalTrafficPolicy = nil
+	}
 }
 
 // beginUpdate is begin for an update.

@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gitgate.dev/gitgate/apiserver"
 	"gitgate.dev/gitgate/test/conformance"
 	"gitgate.dev/gitgate/test/controlplane"
 	"gitgate.dev/gitgate/test/gen"
@@ -115,4 +117,38 @@ func TestTheAPIServerTakesTheGeneratedTree(t *testing.T) {
 			t.Errorf("%s: %s %v", cases[i].Name(), a.Status, a.Causes)
 		}
 	}
+}
+
+var (
+	random = flag.Int("random", 5000, "how many random objects to compare with a real API server")
+	seed   = flag.Uint64("seed", 1, "what the random objects are made of")
+)
+
+func TestTheRulesSayWhatTheAPIServerSaysOfRandomObjects(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a real API server")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Minute)
+	defer cancel()
+	cases, err := conformance.Random(*seed, *random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := server(ctx, t).Ask(ctx, cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := apiserver.New("1.36")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for i, c := range cases {
+		count[answers[i].Status]++
+		if diff := conformance.Compare(rules, c, answers[i]); len(diff) > 0 {
+			object, _ := json.Marshal(c.Object)
+			t.Errorf("%s:\n\t%s\n\t%s", c.Name(), strings.Join(diff, "\n\t"), object)
+		}
+	}
+	t.Log(count)
 }

@@ -115,6 +115,10 @@ func (s *Server) Ask(ctx context.Context, cases []Case) ([]Answer, error) {
 		byOld[key] = len(groups)
 		groups = append(groups, []int{i})
 	}
+	// The rules do not know a namespace's labels, and suppose that this one allows what some kinds ask of it.
+	if err := s.merge(ctx, "/api/v1/namespaces/default", `{"metadata":{"labels":{"resource.kubernetes.io/admin-access":"true"}}}`); err != nil {
+		return nil, err
+	}
 	remove, err := s.install(ctx, crds)
 	defer remove()
 	if err != nil {

@@ -44,6 +44,18 @@ func Settle(sent, stored map[string]any) map[string]any {
 			leave(sent, out, strings.Split(strings.ReplaceAll(field, "[*]", ".*"), "."))
 		}
 	}
+	if kind == "Service" {
+		for _, field := range []string{"ipFamilies", "clusterIPs"} {
+			// Of two families one may be given, and the other is the cluster's.
+			given, _ := policies.Lookup(sent, policies.Path{"spec", field})
+			spec, _ := out["spec"].(map[string]any)
+			if some, ok := given.([]any); ok && len(some) > 0 {
+				if all, _ := spec[field].([]any); len(all) > len(some) {
+					spec[field] = all[:len(some)]
+				}
+			}
+		}
+	}
 	if kind == "CertificateSigningRequest" {
 		for _, field := range asker {
 			if spec, ok := out["spec"].(map[string]any); ok {
