@@ -228,10 +228,21 @@ func (m *made) carry(old *made, wrote func(path ...any) bool) {
 		if now.Spec.UpdateStrategy.RollingUpdate == nil && m.keeps(wrote, live, "spec", "updateStrategy", "rollingUpdate") {
 			now.Spec.UpdateStrategy.RollingUpdate = before.(*apps.StatefulSet).Spec.UpdateStrategy.RollingUpdate
 		}
+	case *core.ReplicationController:
+		was := before.(*core.ReplicationController)
+		if m.keeps(wrote, live, "spec", "selector") {
+			now.Spec.Selector = was.Spec.Selector
+		}
+		m.carryLabels(old, wrote, live)
+	case *core.Secret:
+		if stringData, _ := old.written["stringData"].(map[string]any); !live {
+			carryStringData(now, before.(*core.Secret), stringData)
+		}
 	case *core.Service:
 		carryService(now, before.(*core.Service), wrote)
 	case *batch.Job:
 		carryJob(now, before.(*batch.Job), wrote)
+		m.carryLabels(old, wrote, live)
 	case *core.PersistentVolumeClaim:
 		was := before.(*core.PersistentVolumeClaim)
 		if now.Spec.VolumeName == "" && !wrote("spec", "volumeName") {
@@ -276,6 +287,27 @@ func (m *made) carry(old *made, wrote func(path ...any) bool) {
 func (m *made) keeps(wrote func(path ...any) bool, live bool, path ...any) bool {
 	_, written := policies.Lookup(m.written, path)
 	return !live && !written && !wrote(path...)
+}
+
+// carryLabels keeps the labels that some kinds take from their template when they have none of their own.
+func (m *made) carryLabels(old *made, wrote func(path ...any) bool, live bool) {
+	if m.keeps(wrote, live, "metadata", "labels") {
+		m.meta.SetLabels(old.meta.GetLabels())
+	}
+}
+
+// carryStringData keeps what came into the data by stringData, which the server does not remember and so takes from nobody.
+func carryStringData(now, was *core.Secret, stringData map[string]any) {
+	for key := range stringData {
+		value, had := was.Data[key]
+		if _, has := now.Data[key]; !had || has {
+			continue
+		}
+		if now.Data == nil {
+			now.Data = map[string][]byte{}
+		}
+		now.Data[key] = value
+	}
 }
 
 func carryJob(now, was *batch.Job, wrote func(...any) bool) {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"gitgate.dev/gitgate/policies"
 )
 
 // Plugins are the admission plugins that are on by default in Kubernetes 1.36 and off in the API server of the table: what they do
@@ -128,6 +130,9 @@ func (s *Server) Ask(ctx context.Context, cases []Case) ([]Answer, error) {
 	slices.SortStableFunc(groups, func(a, b []int) int {
 		return boolInt(cases[a[0]].Old != nil) - boolInt(cases[b[0]].Old != nil)
 	})
+	for _, group := range groups {
+		slices.SortStableFunc(group, func(a, b int) int { return strings.Compare(cases[a].Base, cases[b].Base) })
+	}
 	const workers = 8
 	work := make(chan []int)
 	errs := make(chan error, workers)
@@ -209,7 +214,11 @@ func (s *Server) askUpdates(ctx context.Context, cases []Case, answers []Answer,
 	}
 	if old["kind"] == "PersistentVolumeClaim" {
 		// No controller binds it here; in a cluster one soon does, and only then may it grow.
-		if err := s.merge(ctx, path+"/status", `{"status":{"phase":"Bound"}}`); err != nil {
+		storage, err := json.Marshal(storageOf(old))
+		if err != nil {
+			return err
+		}
+		if err := s.merge(ctx, path+"/status", `{"status":{"phase":"Bound","capacity":{"storage":`+string(storage)+`}}}`); err != nil {
 			return err
 		}
 	}
@@ -292,8 +301,14 @@ func (s *Server) send(ctx context.Context, method, path string, object map[strin
 
 // delete removes what was written, whatever holds it.
 func (s *Server) delete(ctx context.Context, path string) {
-	_, _, _ = s.send(ctx, http.MethodDelete, path+"?gracePeriodSeconds=0", map[string]any{})
 	_ = s.merge(ctx, path, `{"metadata":{"finalizers":null},"spec":{"finalizers":null}}`)
+	_, _, _ = s.send(ctx, http.MethodDelete, path+"?gracePeriodSeconds=0", map[string]any{})
+}
+
+// storageOf is the storage that a PersistentVolumeClaim asks for.
+func storageOf(claim map[string]any) any {
+	storage, _ := policies.Lookup(claim, policies.Path{"spec", "resources", "requests", "storage"})
+	return storage
 }
 
 // merge sends a merge patch; what the server says of it is not read.
