@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -43,14 +44,31 @@ func ParseKeyring(texts ...[]byte) (*Keyring, error) {
 	return k, nil
 }
 
+// verify asks for the keys' validity at the commit's date or, when that is later, at the time of the signature: it is made after
+// the date was taken, by as long as a passphrase needs to be typed. An old date of the signature does not revive an expired key.
 func (k *Keyring) verify(payload []byte, signature string, at time.Time) Evidence {
 	block, err := armor.Decode(strings.NewReader(signature))
 	if err != nil {
 		return Evidence{Reason: fmt.Sprintf("the OpenPGP signature cannot be read: %v", err)}
 	}
+	body, err := io.ReadAll(io.LimitReader(block.Body, 1<<20))
+	if err != nil {
+		return Evidence{Reason: fmt.Sprintf("the OpenPGP signature cannot be read: %v", err)}
+	}
+	first, err := packet.Read(bytes.NewReader(body))
+	if err != nil {
+		return Evidence{Reason: fmt.Sprintf("the OpenPGP signature cannot be read: %v", err)}
+	}
+	made, ok := first.(*packet.Signature)
+	if !ok {
+		return Evidence{Reason: "the OpenPGP signature cannot be read: it begins with something else"}
+	}
+	if made.CreationTime.After(at) {
+		at = made.CreationTime
+	}
 	hashes := []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} // not SHA-1, which collides
 	config := &packet.Config{Time: func() time.Time { return at }}
-	sig, signer, err := openpgp.VerifyDetachedSignatureAndHash(k.keys, bytes.NewReader(payload), block.Body, hashes, config)
+	sig, signer, err := openpgp.VerifyDetachedSignatureAndHash(k.keys, bytes.NewReader(payload), bytes.NewReader(body), hashes, config)
 	var e Evidence
 	if signer != nil {
 		e.Key = hex.EncodeToString(signer.PrimaryKey.Fingerprint)

@@ -405,6 +405,7 @@ func TestOpenPGPSignaturesCountByTheKeyring(t *testing.T) {
 		reason string
 	}{
 		{"a key of the ring is trusted", sign(alice, nil), keyring(mallory, alice), trust.Trusted, ""},
+		{"a signature made a minute after the commit is trusted", sign(alice, &packet.Config{Time: func() time.Time { return time.Now().Add(time.Minute) }}), keyring(alice), trust.Trusted, ""},
 		{"another key is refused", sign(mallory, nil), keyring(alice), trust.Refused, "not in the keyring"},
 		{"a key that had expired is refused", sign(expired, longAgo), keyring(expired), trust.Refused, "expired"},
 		{"a revoked key is refused", byRevoked, keyring(revoked), trust.Refused, "revoked"},
