@@ -36,6 +36,9 @@ func TestOtherVersionsRefuseOnlyWhatTheyDoNotHave(t *testing.T) {
 					t.Errorf("%s: known %v, error %v", c.Name(), a.Known, a.Err)
 				}
 				for _, v := range a.Violations {
+					if c.Object["kind"] == "Service" && len(v.Path) > 0 && v.Path[len(v.Path)-1] == "nodePort" {
+						continue // a dry run allocates no port, so the table's server does not look at its range
+					}
 					absent := v.Rule == "unknown-field" && strings.Contains(v.Message, "is not in Kubernetes "+version) ||
 						v.Rule == "not-served" || v.Rule == "removed-api"
 					if !absent || version == apiserver.Native {
