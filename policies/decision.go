@@ -37,6 +37,15 @@ type Result struct {
 	Err      error        // Failed: why; nil otherwise
 	Pod      bool         // the policy was asked of the Pod that the workload would make
 	Exempted []*Exemption // one for each violation, in their order: the exemption that covers it, or nil; nil when none is covered
+	Mode     *Mode        // gives the policy another action on this change; nil for none
+}
+
+// Action is what r leads to, when it is a violation or could not be judged.
+func (r *Result) Action() Action {
+	if r.Mode != nil {
+		return r.Mode.Action
+	}
+	return r.Policy.Action
 }
 
 // Standing says whether violation i of r counts: no exemption covers it.
@@ -44,10 +53,11 @@ func (r *Result) Standing(i int) bool { return r.Exempted == nil || r.Exempted[i
 
 // ActionOf is what violation i of r leads to.
 func (r *Result) ActionOf(i int) Action {
-	if r.Finding.Violations[i].Warning && r.Policy.Action == Deny {
+	action := r.Action()
+	if r.Finding.Violations[i].Warning && action == Deny {
 		return Warn
 	}
-	return r.Policy.Action
+	return action
 }
 
 // Verdict is the answer on a change. The zero value is none, and never lets anything in.
@@ -119,7 +129,7 @@ func (r *Result) verdict() Verdict {
 		}
 		return v
 	default:
-		return verdictOf(r.Policy.Action, Unsure)
+		return verdictOf(r.Action(), Unsure)
 	}
 }
 

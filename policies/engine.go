@@ -15,6 +15,7 @@ import (
 type Engine struct {
 	policies   []*Policy
 	exemptions []Exemption
+	modes      []Mode
 	now        func() time.Time
 
 	plans     sync.Map // target -> *plan: which policies can match, found once
@@ -58,6 +59,11 @@ func New(policies []*Policy, exemptions []Exemption, now func() time.Time) (*Eng
 		now = time.Now
 	}
 	return &Engine{policies: policies, exemptions: exemptions, now: now}, nil
+}
+
+// WithModes returns an engine that asks the same and acts by modes too.
+func (e *Engine) WithModes(modes []Mode) *Engine {
+	return &Engine{policies: e.policies, exemptions: e.exemptions, modes: modes, now: e.now}
 }
 
 // Policies lists what the engine asks. The slice is not to be changed.
@@ -109,6 +115,7 @@ func (e *Engine) Decide(ctx context.Context, c *Change) Decision {
 	}
 	for i := range d.Results {
 		e.exempt(&d.Results[i], subject, c.Namespace)
+		e.mode(&d.Results[i], subject, c.Namespace)
 	}
 	hideSecrets(c, d.Results)
 	return d

@@ -251,6 +251,35 @@ func TestExemptionsCoverOnlyWhatTheyName(t *testing.T) {
 	}
 }
 
+func TestModesGiveAPolicyAnotherActionWhereTheyApply(t *testing.T) {
+	failing := func(context.Context, *policies.Change) (policies.Finding, error) {
+		return policies.Finding{}, errors.New("down")
+	}
+	for _, tc := range []struct {
+		name  string
+		modes []policies.Mode
+		judge func(context.Context, *policies.Change) (policies.Finding, error)
+		want  policies.Verdict
+	}{
+		{"no mode", nil, answering(broken, nil), policies.Denied},
+		{"a mode of the policy", []policies.Mode{{Policies: []string{"p"}, Action: policies.Audit}}, answering(broken, nil), policies.Allow},
+		{"a mode of another policy", []policies.Mode{{Policies: []string{"q"}, Action: policies.Audit}}, answering(broken, nil), policies.Denied},
+		{"a mode of the namespace", []policies.Mode{{Namespaces: []string{"sh*"}, Action: policies.Warn}}, answering(broken, nil), policies.AllowWarn},
+		{"a mode of another kind", []policies.Mode{{Kinds: []string{"Pod"}, Action: policies.Warn}}, answering(broken, nil), policies.Denied},
+		{"the first of two counts", []policies.Mode{{Kinds: []string{"Deployment.apps"}, Action: policies.Audit}, {Action: policies.Deny}}, answering(broken, nil), policies.Allow},
+		{"a mode also says what a failure leads to", []policies.Mode{{Action: policies.Audit}}, failing, policies.Allow},
+		{"a failure without a mode", nil, failing, policies.Unsure},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := engine(t, &policies.Policy{Name: "p", Judge: tc.judge}).WithModes(tc.modes)
+			d := e.Decide(t.Context(), creation(object("Deployment", "apps", deployment), "deployments"))
+			if got := d.Verdict(); got != tc.want {
+				t.Errorf("verdict %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestManyInventedKindsDoNotGrowTheEngineWithoutBound(t *testing.T) {
 	e := engine(t, &policies.Policy{Name: "p", Judge: answering(broken, nil)})
 	for i := range 10000 {

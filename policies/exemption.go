@@ -30,14 +30,31 @@ func (x *Exemption) covers(now time.Time, policy, rule string, o *Object, namesp
 	if !x.Until.IsZero() && !now.Before(x.Until) {
 		return false
 	}
-	if namespace == "" {
+	return anyMatch(x.Policies, policy, policy+"/"+rule) && inScope(x.Namespaces, x.Kinds, o, namespace) && anyMatch(x.Names, o.Name)
+}
+
+// inScope says whether o, which is written to namespace, is in one of the namespaces and of one of the kinds. A Namespace is in
+// itself, as it is for the namespaceSelector of a webhook.
+func inScope(namespaces, kinds []string, o *Object, namespace string) bool {
+	kind := o.Kind.GroupKind()
+	switch {
+	case kind == GroupKind{"", "Namespace"}:
+		namespace = o.Name
+	case namespace == "":
 		namespace = o.Namespace
 	}
-	kind := o.Kind.GroupKind()
-	return anyMatch(x.Policies, policy, policy+"/"+rule) &&
-		anyMatch(x.Namespaces, namespace) &&
-		anyMatch(x.Kinds, kind.Kind, kind.String()) &&
-		anyMatch(x.Names, o.Name)
+	return anyMatch(namespaces, namespace) && anyMatch(kinds, kind.Kind, kind.String())
+}
+
+// mode sets the first mode that covers r.
+func (e *Engine) mode(r *Result, subject *Object, namespace string) {
+	for i := range e.modes {
+		m := &e.modes[i]
+		if anyMatch(m.Policies, r.Policy.Name) && inScope(m.Namespaces, m.Kinds, subject, namespace) {
+			r.Mode = m
+			return
+		}
+	}
 }
 
 // Expired says that x no longer holds.

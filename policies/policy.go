@@ -150,3 +150,13 @@ type Exemption struct {
 	Until      time.Time // the first instant at which it no longer holds; zero for never
 	Pos        Position  // where it is written
 }
+
+// Mode gives policies another action on some objects, so that a cluster is adopted step by step. It lives in gitgate.yaml. An
+// empty list matches everything; the patterns are those of path.Match. Of several that match, the first counts.
+type Mode struct {
+	Policies   []string // names
+	Namespaces []string
+	Kinds      []string // "Deployment" or "Deployment.apps"
+	Action     Action
+	Pos        Position // where it is written
+}

@@ -192,7 +192,7 @@ func (s *jsonSink) decision(d *policies.Decision) jsonDecision {
 			out.Passed = append(out.Passed, r.Policy.Name)
 			continue
 		}
-		result := jsonResult{Policy: r.Policy.Name, Outcome: outcome(r), Action: r.Policy.Action.String(), Pod: r.Pod}
+		result := jsonResult{Policy: r.Policy.Name, Outcome: outcome(r), Action: r.Action().String(), Pod: r.Pod}
 		for _, e := range r.Finding.Evidence {
 			result.Evidence = append(result.Evidence, jsonEvidence(e))
 		}

@@ -151,7 +151,7 @@ func verdict(d *policies.Decision, failOnWarn bool) policies.Verdict {
 				}
 			}
 		default:
-			if r.Policy.Action == policies.Warn {
+			if r.Action() == policies.Warn {
 				v = max(v, policies.Unsure)
 			}
 		}

@@ -99,13 +99,16 @@ func Load(ctx context.Context, o Options) (*Bundle, error) {
 	if o.Now != nil {
 		now = o.Now
 	}
-	exemptions := l.exemptions(all, now())
+	exemptions, modes := l.exemptions(all, now()), l.modes(all)
 	if len(l.errs) > 0 {
 		return nil, joined(l.errs)
 	}
 	engine, err := policies.New(all, exemptions, now)
 	if err != nil {
 		return nil, err
+	}
+	if len(modes) > 0 {
+		engine = engine.WithModes(modes)
 	}
 	l.unenforced()
 	slices.SortStableFunc(l.warnings, func(a, b Warning) int { return comparePositions(a.Pos, b.Pos) })

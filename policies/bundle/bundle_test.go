@@ -219,6 +219,19 @@ func TestAnExemptionHoldsUntilTheEndOfItsDay(t *testing.T) {
 	}
 }
 
+func TestAModeNamesAPolicyThatExists(t *testing.T) {
+	for name, want := range map[string]string{
+		"schema":      "",
+		"sch*":        "",
+		"schema/type": `gitgate.yaml:3:21: no policy is named "schema/type": expected one of schema`,
+	} {
+		_, err := load(fstest.MapFS{"gitgate.yaml": file(head + "modes: [{policies: [\"" + name + "\"], action: warn}]\n")})
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != want {
+			t.Errorf("%s: error %v, want %q", name, err, want)
+		}
+	}
+}
+
 func TestDocumentsWithoutAPolicyAreAnErrorUnlessTheKindSaysWhy(t *testing.T) {
 	for _, tc := range []struct {
 		name string

@@ -73,6 +73,12 @@ func (c *Config) check(d *decoder) {
 			d.patterns(p.Append("provenance", "branches"), v.Branches, false)
 		}
 	}
+	for i, m := range c.Modes {
+		p := policies.Path{"modes", i}
+		d.patterns(p.Append("policies"), m.Policies, true)
+		d.patterns(p.Append("namespaces"), m.Namespaces, false)
+		d.patterns(p.Append("kinds"), m.Kinds, false)
+	}
 	for i, x := range c.Exempt {
 		p := policies.Path{"exempt", i}
 		d.patterns(p.Append("policies"), x.Policies, true)

@@ -29,6 +29,7 @@ type Config struct {
 	Schemas     []Schema       `json:"schemas"`
 	Images      []Image        `json:"images"`
 	Trace       *Trace         `json:"trace"`
+	Modes       []Mode         `json:"modes"`
 	Exempt      []Exempt       `json:"exempt"`
 	Rego        Rego           `json:"rego"`
 	CEL         CEL            `json:"cel"`
@@ -128,6 +129,14 @@ type Provenance struct {
 // Trace asks that every change is declared by a commit.
 type Trace struct {
 	Action *policies.Action `json:"action"`
+}
+
+// Mode gives policies another action in some namespaces or on some kinds. An empty list matches everything.
+type Mode struct {
+	Policies   []string        `json:"policies" gate:"required"` // names, or patterns of path.Match
+	Namespaces []string        `json:"namespaces"`
+	Kinds      []string        `json:"kinds"`
+	Action     policies.Action `json:"action" gate:"required"`
 }
 
 // Exempt takes objects out of policies, for a reason and until a day. An empty list matches everything.

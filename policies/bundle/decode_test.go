@@ -43,6 +43,8 @@ images:
     signed: {keys: [.gitgate/cosign.pub]}
     provenance: {builders: ["https://github.com/actions/runner"], sources: ["https://git.example.com/apps/*"], branches: [main]}
 trace: {action: deny}
+modes:
+  - {policies: [trace], namespaces: [shop], kinds: [Deployment], action: audit}
 exempt:
   - {policies: [pod-security/restricted], namespaces: [kube-system], kinds: [DaemonSet], names: [node-*], reason: "node agents", until: 2027-06-30}
 rego: {allowBuiltins: [http.send], namespaces: [main]}

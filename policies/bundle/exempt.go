@@ -14,12 +14,7 @@ import (
 func (l *loader) exemptions(all []*policies.Policy, now time.Time) []policies.Exemption {
 	var out []policies.Exemption
 	known := len(l.errs) == 0 // else some policies are missing, and a name could be one of theirs
-	named := slices.Clone(all)
-	for _, k := range l.kinds {
-		for _, name := range k.Also {
-			named = append(named, &policies.Policy{Name: name})
-		}
-	}
+	named := l.named(all)
 	for i, x := range l.config.Exempt {
 		e := policies.Exemption{
 			Policies:   x.Policies,
@@ -48,6 +43,37 @@ func (l *loader) exemptions(all []*policies.Policy, now time.Time) []policies.Ex
 				fmt.Sprintf("exempt[%d] has expired: its last day was %s; renew or remove it", i, x.Until.Format(time.DateOnly))})
 		}
 		out = append(out, e)
+	}
+	return out
+}
+
+// modes turns `modes:` into what the engine acts by. A pattern that no policy has is an error.
+func (l *loader) modes(all []*policies.Policy) []policies.Mode {
+	var out []policies.Mode
+	known := len(l.errs) == 0
+	named := l.named(all)
+	for i, m := range l.config.Modes {
+		out = append(out, policies.Mode{Policies: m.Policies, Namespaces: m.Namespaces, Kinds: m.Kinds, Action: m.Action, Pos: l.config.Position("modes", i)})
+		for j, pattern := range m.Policies {
+			if known && !slices.ContainsFunc(named, func(p *policies.Policy) bool { ok, _ := path.Match(pattern, p.Name); return ok }) {
+				var names []string
+				for _, p := range all {
+					names = append(names, p.Name)
+				}
+				l.fail(l.config.Position("modes", i, "policies", j), fmt.Errorf("no policy is named %q: %s", pattern, expectedName(pattern, names)))
+			}
+		}
+	}
+	return out
+}
+
+// named is all, and a policy of each name that a kind has under other flags.
+func (l *loader) named(all []*policies.Policy) []*policies.Policy {
+	out := slices.Clone(all)
+	for _, k := range l.kinds {
+		for _, name := range k.Also {
+			out = append(out, &policies.Policy{Name: name})
+		}
 	}
 	return out
 }
