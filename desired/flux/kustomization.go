@@ -104,7 +104,10 @@ func (k *Kustomization) at(field policies.Path, err error) error {
 type Object struct {
 	Content map[string]any
 	File    string          // the file it was read or generated from
-	Opaque  []policies.Path // fields whose values only a key could tell
+	Opaque  []policies.Path // fields whose values only a key or the cluster could tell
+	Source  policies.Source // finds its fields in File; nil when that is to be found out by its name
+	Line    int             // the line of File that it begins on; 0 when that is not known
+	Hook    bool            // made for a moment and deleted: a Helm hook
 }
 
 // Find returns the ConfigMap or Secret that Git declares under a namespace and name, nil when it declares none.
