@@ -55,12 +55,12 @@ func find(o *Options, dir string, seen map[string]bool) (*tree, error) {
 			}
 			rego[home].files = append(rego[home].files, file)
 		case ext == ".yaml" || ext == ".yml" || ext == ".json":
-			text, err := read(file)
+			text, err := Read(file)
 			if err != nil {
 				return nil, err
 			}
-			if test := kyvernoOf(file, text); test != nil {
-				t.kyverno = append(t.kyverno, test)
+			if tests := kyvernoOf(o, file, text); len(tests) > 0 {
+				t.kyverno = append(t.kyverno, tests...)
 				continue
 			}
 			if r, ok := foreign(file, text); ok {
@@ -126,14 +126,15 @@ func verdictFolder(dir, file string) (name, only, folder string) {
 	return "", "", ""
 }
 
-// list returns the files under dir, sorted; those whose names begin with a dot are left out, and no symbolic link is followed.
+// list returns the files under dir, sorted; those whose names begin with a dot are left out, but for the folders of Kyverno's
+// tests, and no symbolic link is followed.
 func list(dir string, seen map[string]bool) (files []string, err error) {
 	err = filepath.WalkDir(filepath.FromSlash(path.Clean(filepath.ToSlash(dir))), func(name string, entry fs.DirEntry, err error) error {
 		shown := filepath.ToSlash(name)
 		switch {
 		case err != nil:
 			return fmt.Errorf("%s cannot be read: %w", shown, cause(err))
-		case name != filepath.Clean(dir) && strings.HasPrefix(entry.Name(), "."):
+		case name != filepath.Clean(dir) && strings.HasPrefix(entry.Name(), ".") && !(entry.IsDir() && entry.Name() == kyvernoFolder):
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
@@ -157,7 +158,8 @@ func list(dir string, seen map[string]bool) (files []string, err error) {
 	return files, err
 }
 
-func read(file string) ([]byte, error) {
+// Read returns the content of a file that is not too large for a test.
+func Read(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be read: %w", file, cause(err))
@@ -180,16 +182,30 @@ func cause(err error) error {
 	return err
 }
 
-// kyvernoOf returns the Kyverno CLI test that a file is; nil for others. Old tests say no kind: these are told apart by their name.
-func kyvernoOf(file string, text []byte) *policies.Object {
+// kyvernoFile is the name of the files that the Kyverno CLI looks for, and kyvernoFolder that of a folder that begins with a dot and
+// that it looks into.
+const (
+	kyvernoFile   = "kyverno-test.yaml"
+	kyvernoFolder = ".kyverno-test"
+)
+
+// kyvernoOf returns the Kyverno CLI tests that a file is; none for others. Old tests say no kind: these are told apart by their name.
+func kyvernoOf(o *Options, file string, text []byte) []*policies.Object {
 	if !bytes.Contains(text, []byte("cli.kyverno.io/v1alpha1")) {
+		if path.Base(file) == kyvernoFile {
+			if test := o.KyvernoTest(file, text); test != nil {
+				return []*policies.Object{test}
+			}
+		}
 		return nil
 	}
 	objects, problems := manifest.Decode(file, text, manifest.DefaultLimits())
-	if len(objects) == 1 && len(problems) == 0 && objects[0].Kind == (policies.GroupVersionKind{Group: "cli.kyverno.io", Version: "v1alpha1", Kind: "Test"}) {
-		return objects[0]
+	if len(problems) > 0 || slices.ContainsFunc(objects, func(o *policies.Object) bool {
+		return o.Kind != policies.GroupVersionKind{Group: "cli.kyverno.io", Version: "v1alpha1", Kind: "Test"}
+	}) {
+		return nil
 	}
-	return nil
+	return objects
 }
 
 // foreignTests are the test files of other tools, by the group of their apiVersion.
@@ -200,7 +216,7 @@ var foreignTests = map[string]struct{ sort, tool string }{
 
 // foreign says whether a file is the test of another tool, which this version cannot run: it is no test that passed.
 func foreign(file string, text []byte) (Result, bool) {
-	if !bytes.Contains(text, []byte("cli.kyverno.io")) && !bytes.Contains(text, []byte("test.gatekeeper.sh")) && path.Base(file) != "kyverno-test.yaml" {
+	if !bytes.Contains(text, []byte("cli.kyverno.io")) && !bytes.Contains(text, []byte("test.gatekeeper.sh")) && path.Base(file) != kyvernoFile {
 		return Result{}, false
 	}
 	objects, _ := manifest.Decode(file, text, manifest.DefaultLimits())
@@ -214,7 +230,7 @@ func foreign(file string, text []byte) (Result, bool) {
 			return Result{}, false
 		}
 	}
-	if path.Base(file) == "kyverno-test.yaml" {
+	if path.Base(file) == kyvernoFile {
 		pos := policies.Position{File: file, Line: 1}
 		return Result{Sort: "kyverno", Name: file, Pos: pos, Outcome: Errored, Problems: []Problem{{pos, "this file is no test that can be read: expected one document of cli.kyverno.io/v1alpha1, kind Test"}}}, true
 	}

@@ -62,8 +62,10 @@ type Options struct {
 	IsPolicy func(file string) bool
 	// Rego runs all test rules of the Rego files under folder, which are files, in the order of their places.
 	Rego func(ctx context.Context, folder string, files []string) ([]Result, error)
-	// Decide asks the policies of docs alone, of one kind, about the manifests of files.
-	Decide func(ctx context.Context, docs []policies.Document, files []string) ([]policies.Decision, error)
+	// Kyverno runs a test of the Kyverno CLI, which was read from file.
+	Kyverno func(ctx context.Context, file string, test *policies.Object) []Result
+	// KyvernoTest reads a test of the Kyverno CLI that does not say its kind; nil for a file that is none.
+	KyvernoTest func(file string, text []byte) *policies.Object
 	// Home is the folder nearest to file, itself inside dir, that has policies of its own: a gitgate.yaml. It is dir when there is
 	// none.
 	Home func(dir, file string) string
@@ -132,7 +134,10 @@ func (t *tree) run(ctx context.Context, o *Options, tell func(...Result) error) 
 		}
 	}
 	for _, f := range t.kyverno {
-		if err := tell(kyvernoTest(ctx, o, f.Origin.File, f)...); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := tell(o.Kyverno(ctx, f.Origin.File, f)...); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"gitgate.dev/gitgate/policies/cel"
 	"gitgate.dev/gitgate/policies/gatekeeper"
 	"gitgate.dev/gitgate/policies/kyverno"
+	"gitgate.dev/gitgate/policies/kyverno/clitest"
 	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/policies/rego"
 	"gitgate.dev/gitgate/policies/schema"
@@ -73,9 +74,15 @@ func regoTests(ctx context.Context, c *bundle.Config, docs []policies.Document) 
 	return rego.Test(ctx, rego.Options{AllowBuiltins: c.Rego.AllowBuiltins}, docs, nil)
 }
 
-// kyvernoPolicies compiles Kyverno's documents alone.
-func kyvernoPolicies(ctx context.Context, docs []policies.Document) ([]*policies.Policy, error) {
-	return kyverno.Compiler(kyverno.Options{})(ctx, docs)
+// kyvernoTests says what runs tests of the Kyverno CLI: policies of Kubernetes' own kind are judged by the kind that judges them in a
+// bundle.
+func kyvernoTests(o clitest.Options, rules *apiserver.Rules) clitest.Options {
+	o.Resource = rules.Resource
+	o.Claims = cel.Claims
+	o.Compile = func(ctx context.Context, docs []policies.Document, _ kyverno.Trial) ([]*policies.Policy, error) {
+		return cel.Compiler(cel.Options{Kubernetes: rules.Version(), API: rules, Convert: rules.Convert, ImplicitBinding: true})(ctx, docs)
+	}
+	return o
 }
 
 func jsonSchemas(c *bundle.Config) []schema.JSONSchema {

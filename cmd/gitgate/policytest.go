@@ -77,7 +77,7 @@ func (p *program) testPolicies(ctx context.Context, flags configFlags, o policyt
 			return usage("%s: %w", dir, cause(err))
 		}
 	}
-	o.Judge, o.IsPolicy, o.Rego, o.Home, o.Decide = t.judge, t.isPolicy, t.rego, t.home, t.decide
+	o.Judge, o.IsPolicy, o.Rego, o.Home, o.Kyverno, o.KyvernoTest = t.judge, t.isPolicy, t.rego, t.home, t.kyverno, t.kyvernoTest
 	var count policytest.Count
 	var all []policytest.Result
 	err := policytest.Run(ctx, o, func(r policytest.Result) error {
@@ -307,27 +307,6 @@ func (t *policyTests) judge(ctx context.Context, folder string, files []string) 
 		}
 	}
 	return found, nil
-}
-
-// decide asks Kyverno's policies alone.
-func (t *policyTests) decide(ctx context.Context, docs []policies.Document, files []string) (all []policies.Decision, err error) {
-	compiled, err := kyvernoPolicies(ctx, docs)
-	if err != nil {
-		return nil, err
-	}
-	engine, err := policies.New(compiled, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := apiserver.New(t.flags.kubernetes)
-	if err != nil {
-		return nil, err
-	}
-	_, err = validate.Run(ctx, validate.Options{Paths: files, Engine: engine, Rules: rules}, func(d policies.Decision) error {
-		all = append(all, d)
-		return nil
-	})
-	return all, err
 }
 
 // rego runs test rules with the sources of folder and the data beside them, as `opa test` would.

@@ -21,6 +21,7 @@ type compiled struct {
 	standard      *standard // podSecurity; nil for other rules
 	message       string
 	action        actions
+	enforced      bool // by the rule or else the policy, overrides aside
 	tolerates     bool // an update of what broke the rule before is let pass
 }
 
@@ -110,11 +111,19 @@ func (c *compiler) rule(at policies.Path, r *rule, s *spec) *compiled {
 	if out.exclude, errs = newMatcher(c.doc, at.Append("exclude"), r.Exclude); !c.made {
 		c.errs = append(c.errs, errs...)
 	}
+	if out.exclude != nil {
+		for _, f := range slices.Concat(out.exclude.any, out.exclude.all) {
+			f.excludes = true
+		}
+	}
 	out.context = c.entries(at.Append("context"), r.Context)
 	c.conditions(at.Append("preconditions"), r.Preconditions)
 	at = at.Append("validate")
 	c.expressions(at.Append("message"), v.Message)
 	out.action = c.actions(at, s, v)
+	if out.enforced = strings.EqualFold(s.ValidationFailureAction, "Enforce"); v.FailureAction != "" {
+		out.enforced = strings.EqualFold(v.FailureAction, "Enforce")
+	}
 	count := 0
 	for _, has := range []bool{v.Pattern != nil, v.AnyPattern != nil, v.Deny != nil, v.PodSecurity != nil, v.Foreach != nil} {
 		if has {

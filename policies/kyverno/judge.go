@@ -31,6 +31,8 @@ type verdict struct {
 	err     error
 	// condition says that the error is one of preconditions: a loop leaves such an element out.
 	condition bool
+	// silent says that Kyverno gives no answer at all in this case.
+	silent bool
 }
 
 func broken(err error) verdict { return verdict{status: errored, err: err} }
@@ -85,7 +87,7 @@ func (r round) patterns(b *body) verdict {
 	var resource any = r.element
 	if r.element == nil {
 		if r.scope.operation == string(policies.Delete) {
-			return verdict{status: skipped, message: "it has no pattern for what is deleted"}
+			return verdict{status: skipped, message: "it has no pattern for what is deleted", silent: true}
 		}
 		resource = r.scope.change.Object.Settled()
 	}
@@ -192,7 +194,7 @@ func (r round) loops(b *body) verdict {
 	case errList != nil:
 		return broken(errList)
 	default:
-		return verdict{status: skipped, message: "its lists are empty"}
+		return verdict{status: skipped, message: "its lists are empty", silent: true}
 	}
 }
 
@@ -221,7 +223,11 @@ func (r round) loop(l *loop, elements []any) (v verdict, count int) {
 		if element == nil {
 			continue
 		}
-		in := round{rule: r.rule, scope: r.scope.inner(l.body.context), element: r.element, nesting: r.nesting + 1}
+		inner, err := r.scope.inner(l.body.context)
+		if err != nil {
+			return broken(err), count
+		}
+		in := round{rule: r.rule, scope: inner, element: r.element, nesting: r.nesting + 1}
 		in.scope.setElement(element, i, r.nesting)
 		in.base = r.find(element)
 		m, isMap := element.(map[string]any)

@@ -25,6 +25,9 @@ type Options struct {
 // Claims says whether a document is of Kyverno's classic engine, in any version.
 func Claims(d policies.Document) bool { return d.Object != nil && d.Object.Kind.Group == group }
 
+// Classic says whether a document is of Kyverno's classic engine.
+func Classic(d policies.Document) bool { return d.Object != nil && d.Object.Kind.Group == group }
+
 // versions are those that this package reads, by kind.
 var versions = map[string][]string{
 	"ClusterPolicy":   {"v1", "v2beta1"},

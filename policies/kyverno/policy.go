@@ -21,6 +21,7 @@ type policy struct {
 	exceptions   []*exception
 	one          bool // the first rule that says something is the last
 	ignoreErrors bool
+	trial        *Trial // what a test gives; nil otherwise
 }
 
 // except keeps the exceptions that are about p.
@@ -118,7 +119,7 @@ type verdictsKey struct{ policy *policy }
 
 // judge asks the rules whose violations lead to an action in the namespace of the change. All rules are asked once a change.
 func (p *policy) judge(ctx context.Context, c *policies.Change, action policies.Action) (policies.Finding, error) {
-	v, err := c.Derive(verdictsKey{p}, func() (any, error) { return p.ask(ctx, c), nil })
+	v, err := c.Derive(verdictsKey{p}, func() (any, error) { return p.ask(ctx, c, nil), nil })
 	if err != nil {
 		return policies.Finding{}, err
 	}
@@ -170,10 +171,10 @@ func (p *policy) judge(ctx context.Context, c *policies.Change, action policies.
 	return f, nil
 }
 
-// ask asks all rules that match a change.
-func (p *policy) ask(ctx context.Context, c *policies.Change) []ruled {
+// ask asks all rules that match a change. data is what expressions see of the request; nil for what the change says.
+func (p *policy) ask(ctx context.Context, c *policies.Change, data map[string]any) []ruled {
 	o := c.Subject()
-	about := subject{change: c, object: o}
+	about := subject{change: c, object: o, trial: p.trial}
 	if p.namespace != "" && (p.namespace != namespaceOf(c) || o.Kind.Kind == "Namespace") {
 		return nil
 	}
@@ -189,12 +190,12 @@ func (p *policy) ask(ctx context.Context, c *policies.Change) []ruled {
 		}
 		if s == nil {
 			var err error
-			if s, err = newScope(c, p.queries, p.namespace); err != nil {
+			if s, err = newScope(c, p.queries, p.namespace, data); err != nil {
 				return append(out, ruled{r, r.action.base, broken(err)})
 			}
 		}
 		action, need := r.action.of(c)
-		v := p.verdict(r, s.inner(r.context), about, match, action)
+		v := p.inside(r, s, func(in *scope) verdict { return p.verdict(r, in, about, match) })
 		if v.status == failed && need != nil {
 			v = broken(need)
 		}
@@ -209,6 +210,19 @@ func (p *policy) ask(ctx context.Context, c *policies.Change) []ruled {
 	return out
 }
 
+// inside asks with the context of a rule.
+func (p *policy) inside(r *compiled, s *scope, ask func(*scope) verdict) verdict {
+	s.given = p.trial.of(p.shortName(), r.name)
+	in, err := s.inner(r.context)
+	if err != nil {
+		return broken(err)
+	}
+	return ask(in)
+}
+
+// shortName is the policy's name without its namespace.
+func (p *policy) shortName() string { return strings.TrimPrefix(p.name, p.namespace+"/") }
+
 func (r *compiled) matches(about subject) answer {
 	out := r.match.matches(about)
 	if r.exclude == nil || out.no() {
@@ -218,7 +232,7 @@ func (r *compiled) matches(about subject) answer {
 }
 
 // verdict asks one rule that matches, or may.
-func (p *policy) verdict(r *compiled, s *scope, about subject, match answer, action policies.Action) verdict {
+func (p *policy) verdict(r *compiled, s *scope, about subject, match answer) verdict {
 	if match.need != nil && match.need.Facts == policies.KnowsOld {
 		// It is only about updates, and this may be one: what it would say of the new object alone says nothing.
 		return broken(match.need)
@@ -227,7 +241,7 @@ func (p *policy) verdict(r *compiled, s *scope, about subject, match answer, act
 	if (v.status == failed || v.status == errored) && match.need != nil {
 		return broken(match.need)
 	}
-	if v.status == failed && action == policies.Deny && r.tolerates && p.brokenBefore(r, about.change) {
+	if v.status == failed && r.enforced && r.tolerates && p.brokenBefore(r, about.change) {
 		return verdict{status: skipped, message: "what it was before broke the rule too, which the rule tolerates"}
 	}
 	return v
@@ -265,7 +279,7 @@ func (p *policy) rule(r *compiled, s *scope, about subject) verdict {
 	case r.standard == nil:
 		v = round{rule: r, scope: s}.judge(r.body)
 	case about.change.Operation == policies.Delete:
-		v = verdict{status: skipped, message: "it judges nothing that is deleted"}
+		v = verdict{status: skipped, message: "it judges nothing that is deleted", silent: true}
 	default:
 		v = r.standard.judge(r, about.object, more)
 	}
@@ -276,6 +290,12 @@ func (p *policy) rule(r *compiled, s *scope, about subject) verdict {
 }
 
 type beforeKey struct{}
+
+// stranger is who made the object that is there already, for rules that match by who makes a change: nobody that they name. That
+// it broke such a rule then is not known, so that the rule does not tolerate it now (pkg/engine/handlers/validation of Kyverno).
+func stranger() *policies.Actor {
+	return &policies.Actor{User: "kyverno:kyverno-invalid-controller", UID: "kyverno:invaliduid", Groups: []string{"kyverno:invalidgroup"}}
+}
 
 // brokenBefore says whether the object before an update broke the rule as well, had it been made then.
 func (p *policy) brokenBefore(r *compiled, c *policies.Change) bool {
@@ -292,13 +312,20 @@ func (p *policy) brokenBefore(r *compiled, c *policies.Change) bool {
 		return false
 	}
 	before := made.(*policies.Change)
-	about := subject{change: before, object: c.Old}
+	about := subject{change: before, object: c.Old, trial: p.trial, by: stranger()}
 	if !r.matches(about).yes {
 		return false
 	}
-	s, err := newScope(before, p.queries, p.namespace)
+	var data map[string]any
+	if p.trial != nil {
+		if _, data, err = p.trial.change(before, p.shortName(), policies.Create); err != nil {
+			return false
+		}
+	}
+	s, err := newScope(before, p.queries, p.namespace, data)
 	if err != nil {
 		return false
 	}
-	return p.rule(r, s.inner(r.context), about).status == failed
+	about.by = nil
+	return p.inside(r, s, func(in *scope) verdict { return p.rule(r, in, about) }).status == failed
 }

@@ -44,26 +44,26 @@ func request(c *policies.Change) map[string]any {
 	}
 	top := map[string]any{"request": r}
 	if c.Actor != nil {
-		groups := make([]any, len(c.Actor.Groups))
-		for i, g := range c.Actor.Groups {
-			groups[i] = g
-		}
-		extra := map[string]any{}
-		for k, values := range c.Actor.Extra {
-			list := make([]any, len(values))
-			for i, v := range values {
-				list[i] = v
-			}
-			extra[k] = list
-		}
-		r["userInfo"] = map[string]any{"username": c.Actor.User, "uid": c.Actor.UID, "groups": groups, "extra": extra}
-		name, namespace := "", ""
-		if rest, ok := strings.CutPrefix(c.Actor.User, "system:serviceaccount:"); ok {
-			namespace, name, _ = strings.Cut(rest, ":")
-		}
-		top["serviceAccountName"], top["serviceAccountNamespace"] = name, namespace
+		r["userInfo"] = userInfo(c.Actor)
+		top["serviceAccountName"], top["serviceAccountNamespace"] = serviceAccount(c.Actor)
 	}
 	return top
+}
+
+func userInfo(a *policies.Actor) map[string]any {
+	extra := map[string]any{}
+	for k, values := range a.Extra {
+		extra[k] = texts(values)
+	}
+	return map[string]any{"username": a.User, "uid": a.UID, "groups": texts(a.Groups), "extra": extra}
+}
+
+// serviceAccount takes the name of a service account apart; both are empty for another user.
+func serviceAccount(a *policies.Actor) (name, namespace string) {
+	if rest, ok := strings.CutPrefix(a.User, "system:serviceaccount:"); ok {
+		namespace, name, _ = strings.Cut(rest, ":")
+	}
+	return name, namespace
 }
 
 // namespaceOf is the namespace that a request is sent to; of a Namespace its own name, as the API server has it.

@@ -23,7 +23,8 @@ type scope struct {
 	namespace string // of the policy; "" for a ClusterPolicy
 	data      map[string]any
 	entries   []pending
-	limit     int // entries from here on do not exist yet: those that are being loaded
+	limit     int    // entries from here on do not exist yet: those that are being loaded
+	given     *given // of a test; nil otherwise
 }
 
 // pending is a context entry that is loaded when an expression first names it.
@@ -85,28 +86,38 @@ func (q *queries) search(expression string, data any) (any, error) {
 
 type requestKey struct{ operation policies.Operation }
 
-// newScope is the scope of a change: its request is made once for all policies.
-func newScope(c *policies.Change, q *queries, namespace string) (*scope, error) {
-	base, err := c.Derive(requestKey{c.Operation}, func() (any, error) { return request(c), nil })
-	if err != nil {
-		return nil, err
+// newScope is the scope of a change: its request is made once for all policies, unless data has it already.
+func newScope(c *policies.Change, q *queries, namespace string, data map[string]any) (*scope, error) {
+	if data == nil {
+		base, err := c.Derive(requestKey{c.Operation}, func() (any, error) { return request(c), nil })
+		if err != nil {
+			return nil, err
+		}
+		data = base.(map[string]any)
 	}
-	s := &scope{change: c, queries: q, operation: string(c.Operation), namespace: namespace, data: maps.Clone(base.(map[string]any))}
+	s := &scope{change: c, queries: q, operation: string(c.Operation), namespace: namespace, data: maps.Clone(data)}
 	s.entries = []pending{{entry: imagesEntry}}
 	s.limit = len(s.entries)
 	return s, nil
 }
 
 // inner is a scope inside s: what it loads or sets s does not see.
-func (s *scope) inner(entries []*entry) *scope {
+func (s *scope) inner(entries []*entry) (*scope, error) {
 	in := *s
 	in.data = maps.Clone(s.data)
 	in.entries = slices.Clone(s.entries[:s.limit])
+	if in.given != nil {
+		if err := in.give(); err != nil {
+			return nil, err
+		}
+	}
 	for _, e := range entries {
-		in.entries = append(in.entries, pending{entry: e})
+		if in.given == nil || in.given.serves(e) {
+			in.entries = append(in.entries, pending{entry: e})
+		}
 	}
 	in.limit = len(in.entries)
-	return &in
+	return &in, nil
 }
 
 // setElement says which element a loop is at.
@@ -177,6 +188,10 @@ func (s *scope) value(e *entry) (any, error) {
 		return s.variable(e.Variable)
 	case e.ConfigMap != nil:
 		return s.configMap(e.ConfigMap)
+	case s.given != nil && e.APICall != nil:
+		return s.given.call(s, e.APICall)
+	case s.given != nil && e.GlobalReference != nil:
+		return s.given.global(s, e.GlobalReference)
 	}
 	what := "the network"
 	facts := policies.Online

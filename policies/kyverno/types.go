@@ -102,15 +102,35 @@ type foreach struct {
 type contextEntry struct {
 	Name            string              `json:"name"`
 	ConfigMap       *configMapReference `json:"configMap"`
-	APICall         anything            `json:"apiCall"`
+	APICall         *apiCall            `json:"apiCall"`
 	ImageRegistry   anything            `json:"imageRegistry"`
-	GlobalReference anything            `json:"globalReference"`
+	GlobalReference *globalReference    `json:"globalReference"`
 	Variable        *variable           `json:"variable"`
 }
 
 type configMapReference struct {
 	Name      string `json:"name"`
 	Namespace string `json:"namespace"`
+}
+
+type apiCall struct {
+	URLPath  string       `json:"urlPath"`
+	Method   string       `json:"method"`
+	Data     anything     `json:"data"`
+	Service  *serviceCall `json:"service"`
+	Default  anything     `json:"default"`
+	JMESPath string       `json:"jmesPath"`
+}
+
+type serviceCall struct {
+	URL      string   `json:"url"`
+	Headers  anything `json:"headers"`
+	CABundle string   `json:"caBundle"`
+}
+
+type globalReference struct {
+	Name     string `json:"name"`
+	JMESPath string `json:"jmesPath"`
 }
 
 type variable struct {
