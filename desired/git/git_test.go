@@ -28,6 +28,22 @@ func open(t *testing.T, r *gitserver.Repo) *git.Repo {
 	return repo
 }
 
+func TestARepositoryIsOpenedFromAFolderInsideIt(t *testing.T) {
+	r := gitserver.NewRepo(t)
+	r.Commit("first", map[string]string{"apps/web/x.yaml": "one\n"})
+	repo, top, err := git.Open(t.Context(), filepath.Join(r.Dir, "apps", "web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer repo.Close()
+	if want, _ := filepath.EvalSymlinks(r.Dir); top != want {
+		t.Errorf("work tree %s, want %s", top, want)
+	}
+	if _, err := repo.Resolve(t.Context(), "HEAD"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestARepositoryIsReadAsItWasCommitted(t *testing.T) {
 	r := gitserver.NewRepo(t)
 	first := git.Hash(r.Commit("first", map[string]string{"a/x.yaml": "one\n", "b/name with \"quotes\" and ü.yaml": "two\n"}))

@@ -46,14 +46,16 @@ func Open(ctx context.Context, dir string) (*Repo, string, error) {
 		return nil, "", fmt.Errorf("folder %s is in no Git repository: %w", dir, err)
 	}
 	gitDir, bare, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	r.dir = gitDir
 	if bare == "true" {
+		r.dir = gitDir
 		return r, "", nil
 	}
+	// Asked before r.dir is set: with --git-dir, git takes the current folder for the root of the work tree.
 	top, err := r.runIn(ctx, dir, nil, "rev-parse", "--path-format=absolute", "--show-toplevel")
 	if err != nil {
 		return nil, "", fmt.Errorf("work tree of %s: %w", dir, err)
 	}
+	r.dir = gitDir
 	return r, strings.TrimSuffix(string(top), "\n"), nil
 }
 
