@@ -143,3 +143,6 @@ func (o *Options) fromRoot(file string) (name string, inside bool) {
 	}
 	return name, !path.IsAbs(name) && name != ".." && !strings.HasPrefix(name, "../")
 }
+
+// Line is foreign text as gitgate shows it: on one line, with escapes for what a terminal or a CI runner would not show as it is.
+func Line(s string) string { return visible(oneLine(s)) }

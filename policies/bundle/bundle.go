@@ -389,11 +389,6 @@ func (l *loader) unenforced() {
 	if l.config.Trace != nil {
 		warn("trace: not enforced by this version: nothing asks which commit declares a change", "trace")
 	}
-	for i, s := range l.config.Sources {
-		if s.Trust != nil {
-			warn(fmt.Sprintf("sources[%d].trust: not enforced by this version: no commit signature is checked", i), "sources", i, "trust")
-		}
-	}
 	if len(l.config.Reconcilers) > 0 {
 		warn("reconcilers: not used by this version: they are for the trace", "reconcilers")
 	}

@@ -109,15 +109,69 @@ func (c *Config) checkSources(d *decoder) {
 		if s.Path != "" {
 			d.local(p.Append("path"), s.Path)
 		}
-		if s.Trust == nil {
-			continue
-		}
-		if s.Trust.SSH == nil {
-			d.fail(p.Append("trust"), policies.AtValue, "trusts nothing: expected ssh")
-		} else if s.Trust.SSH.AllowedSigners != "" {
-			d.local(p.Append("trust", "ssh", "allowedSigners"), s.Trust.SSH.AllowedSigners)
+		if s.Trust != nil {
+			s.Trust.check(d, p.Append("trust"))
 		}
 	}
+}
+
+func (t *Trust) check(d *decoder, p policies.Path) {
+	if t.SSH == nil && t.OpenPGP == nil && t.X509 == nil {
+		d.fail(p, policies.AtValue, "trusts nobody: expected ssh, openpgp or x509")
+	}
+	if t.SSH != nil {
+		d.local(p.Append("ssh", "allowedSigners"), t.SSH.AllowedSigners)
+		d.local(p.Append("ssh", "revoked"), t.SSH.Revoked)
+	}
+	if t.OpenPGP != nil {
+		d.filled(p.Append("openpgp", "keys"), len(t.OpenPGP.Keys))
+		for i, key := range t.OpenPGP.Keys {
+			d.local(p.Append("openpgp", "keys", i), key)
+		}
+	}
+	if t.X509 != nil {
+		d.local(p.Append("x509", "roots"), t.X509.Roots)
+		d.filled(p.Append("x509", "identities"), len(t.X509.Identities))
+		for i, id := range t.X509.Identities {
+			at := p.Append("x509", "identities", i)
+			if (id.Subject == "") == (id.SubjectPattern == "") {
+				d.fail(at, policies.AtValue, "expected either subject or subjectPattern")
+			}
+			if _, err := regexp.Compile(id.SubjectPattern); err != nil {
+				d.fail(at.Append("subjectPattern"), policies.AtValue, "%q is no regular expression: %v", shortened(id.SubjectPattern), err)
+			}
+		}
+	}
+	for i, key := range t.Platforms {
+		if strings.TrimSpace(key.Key) == "" {
+			d.fail(p.Append("platforms", i, "key"), policies.AtValue, "is empty: expected a key's fingerprint")
+		}
+	}
+	for i, rule := range t.Paths {
+		at := p.Append("paths", i)
+		if rule.Pattern != "" {
+			if err := checkPathPattern(rule.Pattern); err != nil {
+				d.fail(at.Append("pattern"), policies.AtValue, "%w", err)
+			}
+		}
+		d.filled(at.Append("signers"), len(rule.Signers))
+	}
+}
+
+// checkPathPattern says what is wrong with a pattern of files of a repository.
+func checkPathPattern(pattern string) error {
+	if strings.Trim(pattern, "/") == "" {
+		return fmt.Errorf("%q names no file: expected one such as clusters/prod/**", pattern)
+	}
+	if strings.Count(pattern, "**") > 4 {
+		return fmt.Errorf("%q has more than four **", pattern)
+	}
+	for segment := range strings.SplitSeq(pattern, "/") {
+		if _, err := path.Match(segment, ""); err != nil {
+			return fmt.Errorf("%q is no pattern: expected text with *, **, ? and [a-z] in it", pattern)
+		}
+	}
+	return nil
 }
 
 func (c *Config) checkWriters(d *decoder) {

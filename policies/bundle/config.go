@@ -56,14 +56,49 @@ type Source struct {
 	Trust  *Trust `json:"trust"`
 }
 
-// Trust says which commits of a source count.
+// Trust says which commits of a source count: those with a signature that one of SSH, OpenPGP and X509 knows.
 type Trust struct {
-	SSH *SSHTrust `json:"ssh"`
+	SSH       *SSHTrust     `json:"ssh"`
+	OpenPGP   *OpenPGPTrust `json:"openpgp"`
+	X509      *X509Trust    `json:"x509"`
+	Platforms []Platform    `json:"platforms"`
+	Paths     []TrustPath   `json:"paths"`
 }
 
 // SSHTrust trusts commits signed by the keys of a file as ssh-keygen(1) describes it under ALLOWED SIGNERS.
 type SSHTrust struct {
 	AllowedSigners string `json:"allowedSigners" gate:"required"` // path of the file
+	Revoked        string `json:"revoked"`                        // path of a file of public keys, one a line, that count no longer
+}
+
+// OpenPGPTrust trusts commits signed by the public keys of files, armored or binary.
+type OpenPGPTrust struct {
+	Keys []string `json:"keys" gate:"required"` // paths
+}
+
+// X509Trust trusts commits signed with a certificate of an authority, as gitsign makes them.
+type X509Trust struct {
+	Roots      string     `json:"roots" gate:"required"` // path of a file of PEM certificates
+	Identities []Identity `json:"identities" gate:"required"`
+}
+
+// Identity is whom a certificate has to be for: exactly one of Subject and SubjectPattern is set.
+type Identity struct {
+	Issuer         string `json:"issuer"`         // the OIDC issuer that the certificate names; "" for a certificate that names none
+	Subject        string `json:"subject"`        // e-mail address or URI, compared in full
+	SubjectPattern string `json:"subjectPattern"` // regular expression that has to match all of it
+}
+
+// Platform is the key of a Git host that signs merges on behalf of people.
+type Platform struct {
+	Key    string `json:"key" gate:"required"` // fingerprint: SHA256:… of an SSH key, hexadecimal of an OpenPGP one
+	Squash bool   `json:"squash"`              // it counts for commits with one parent too
+}
+
+// TrustPath says who may change the files that a pattern matches.
+type TrustPath struct {
+	Pattern string   `json:"pattern" gate:"required"` // * and ? inside a segment, ** for any number of segments
+	Signers []string `json:"signers" gate:"required"` // as `gitgate verify` names them, compared in full
 }
 
 // Reconciler is a program that applies what Git declares. Exactly one field is set.

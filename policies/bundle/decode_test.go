@@ -26,7 +26,14 @@ sources:
     url: https://git.example.com/platform/fleet.git
     branch: main
     path: clusters/prod
-    trust: {ssh: {allowedSigners: .gitgate/allowed_signers}}
+    trust:
+      ssh: {allowedSigners: .gitgate/allowed_signers, revoked: .gitgate/revoked_keys}
+      openpgp: {keys: [.gitgate/release.asc]}
+      x509:
+        roots: .gitgate/fulcio.pem
+        identities: [{issuer: "https://accounts.example.com", subject: alice@example.com}, {subjectPattern: ".*@example[.]com"}]
+      platforms: [{key: "SHA256:abc", squash: true}]
+      paths: [{pattern: clusters/prod/**, signers: [alice@example.com]}]
 reconcilers: [{flux: {namespace: flux-system}}, {argocd: {namespace: argocd}}]
 writers:
   - name: cert-manager
@@ -69,7 +76,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 	if c.Limits.Depth != 100 || c.Limits.DocumentSize != 1<<20 {
 		t.Errorf("limits are %+v", c.Limits)
 	}
-	if pos := c.Position("policies", 1, "action"); pos.Line != 17 || pos.Column != 31 {
+	if pos := c.Position("policies", 1, "action"); pos.Line != 24 || pos.Column != 31 {
 		t.Errorf("policies[1].action stands at %d:%d", pos.Line, pos.Column)
 	}
 	for _, path := range emptyFields(reflect.ValueOf(c).Elem(), "") {
@@ -341,7 +348,7 @@ func TestTheDocumentSaysEveryField(t *testing.T) {
 				if name == "" || name == "-" {
 					continue
 				}
-				if !regexp.MustCompile("`([A-Za-z.\\[\\]]+\\.)?" + name + `[\[.` + "`]").Match(text) {
+				if !regexp.MustCompile("`([A-Za-z0-9.\\[\\]]+\\.)?" + name + `[\[.` + "`]").Match(text) {
 					t.Errorf("docs/configuration.md does not name %s", name)
 				}
 				walk(of.Field(i).Type)
