@@ -14,22 +14,14 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/admission"
 )
-
-// API tells what the API server serves; apiserver.Rules is one.
-type API interface {
-	// Resource returns the resource of a kind, and whether it is namespaced; known is false for a kind that nobody declares.
-	Resource(set *policies.Set, gvk policies.GroupVersionKind) (res policies.Resource, namespaced, known bool)
-}
-
-// Converter returns the stored form of an object in another version of its kind. It does not change o.
-type Converter func(set *policies.Set, o *policies.Object, to policies.GroupVersionKind) (map[string]any, error)
 
 // Options is what gitgate.yaml can set for CEL policies, and what the kind needs of the API server.
 type Options struct {
-	Kubernetes string    // the version whose CEL libraries expressions may use, as in "1.36"; "" for the newest known
-	API        API       // nil: which versions of a kind are served, and whether it is namespaced, is told by the objects alone
-	Convert    Converter // nil: a policy that wants to see an object in another version than it is written in fails
+	Kubernetes string              // the version whose CEL libraries expressions may use, as in "1.36"; "" for the newest known
+	API        admission.API       // nil: which versions of a kind are served, and whether it is namespaced, is told by the objects alone
+	Convert    admission.Converter // nil: a policy that wants to see an object in another version than it is written in fails
 
 	// ImplicitBinding judges a policy that no binding binds as if one bound it everywhere with Deny. Without it such a policy,
 	// which does nothing in a cluster, is an error.
@@ -162,7 +154,7 @@ func (b *bundle) declare(o *policies.Object) {
 
 // compile compiles all policies, on all cores. Its error means that time ran out or that there is no such Kubernetes version.
 func (b *bundle) compile(ctx context.Context) error {
-	envs, err := newEnvironments(b.options.Kubernetes)
+	envs, err := admission.NewEnvironments(b.options.Kubernetes)
 	if err != nil {
 		return err
 	}
@@ -197,7 +189,7 @@ func (b *bundle) compile(ctx context.Context) error {
 }
 
 // compileOne turns a panic of the CEL compiler into an error of the policy that brought it down.
-func (b *bundle) compileOne(d *definition, envs *environments) (p *policy, errs []error) {
+func (b *bundle) compileOne(d *definition, envs *admission.Environments) (p *policy, errs []error) {
 	defer func() {
 		if v := recover(); v != nil {
 			p, errs = nil, []error{errorAt(d.doc, nil, policies.AtValue, fmt.Errorf("policy %s: its compiler panicked: %v", d.Name, v))}
@@ -259,7 +251,7 @@ func (b *bundle) unbound(d *definition, bindings *[]*binding) bool {
 func (b *bundle) add(p *policy, with *binding) {
 	out := &policies.Policy{
 		Name: p.name, Kind: "cel", Origin: p.def.doc.Locate(policies.Path{"metadata", "name"}, policies.AtValue),
-		Match: coarse(p.def.Spec.MatchConstraints), Action: actionOf(with.Spec.ValidationActions),
+		Match: admission.Coarse(p.def.Spec.MatchConstraints), Action: actionOf(with.Spec.ValidationActions),
 	}
 	if p.shared {
 		out.Name += "/" + with.Name
@@ -270,7 +262,7 @@ func (b *bundle) add(p *policy, with *binding) {
 		}
 		return
 	}
-	m, err := newMatcher(with.Spec.MatchResources, b.options.API)
+	m, err := admission.NewMatcher(with.Spec.MatchResources, b.options.API)
 	if err != nil {
 		b.errs = append(b.errs, errorAt(with.doc, policies.Path{"spec", "matchResources"}, policies.AtKey, err))
 		return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/admission"
 	"gitgate.dev/gitgate/policies/cel"
 )
 
@@ -337,7 +338,7 @@ func TestEquivalentVersionsAreConverted(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name, policy, object string
-		convert              cel.Converter
+		convert              admission.Converter
 		knows                policies.Facts
 		want                 string
 	}{

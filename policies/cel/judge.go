@@ -8,31 +8,32 @@ import (
 	"strings"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/admission"
 )
 
 // bound is one policy with one binding: what the engine asks.
 type bound struct {
 	policy  *policy
-	matcher *matcher // the binding's own; nil matches everything
+	matcher *admission.Matcher // the binding's own; nil matches everything
 	params  *params
 }
 
 // outcome is what a policy and a binding say of a request, before the door's knowledge is reckoned with.
 type outcome struct {
 	skipped     string
-	conditional needs // what it hangs on whether policy and binding apply
+	conditional admission.Needs // what it hangs on whether policy and binding apply
 	missing     string
-	opinions    []*opinion
+	opinions    []*admission.Opinion
 	evidence    []policies.Evidence
 }
 
 // judge answers for a change. A door that does not know whether the object exists already is told of what both its creation and
 // its update would break; what only one of them may is left to a door that knows.
 func (b *bound) judge(ctx context.Context, c *policies.Change) (policies.Finding, error) {
-	if why := unasked(c.Resource); why != "" {
+	if why := admission.Unasked(c.Resource); why != "" {
 		return policies.Finding{Skipped: why}, nil
 	}
-	r, err := requestOf(c)
+	r, err := admission.RequestOf(c)
 	if err != nil {
 		return policies.Finding{}, err
 	}
@@ -41,13 +42,13 @@ func (b *bound) judge(ctx context.Context, c *policies.Change) (policies.Finding
 		return finding, err
 	}
 	if c.Operation == policies.Create && !c.Knows.Has(policies.KnowsOld) && b.policy.watchesUpdates {
-		updated, err := b.answer(ctx, r.asUpdate())
+		updated, err := b.answer(ctx, r.AsUpdate())
 		var need *policies.NeedError
 		switch {
 		case errors.As(err, &need):
 			return policies.Finding{}, err
 		case err != nil || len(updated.Violations) > 0:
-			return policies.Finding{}, needOld.err(r, "")
+			return policies.Finding{}, admission.NeedOld.Err(r, "")
 		case finding.Skipped != "":
 			return updated, nil
 		}
@@ -56,7 +57,7 @@ func (b *bound) judge(ctx context.Context, c *policies.Change) (policies.Finding
 }
 
 // answer judges one request.
-func (b *bound) answer(ctx context.Context, r *request) (policies.Finding, error) {
+func (b *bound) answer(ctx context.Context, r *admission.Request) (policies.Finding, error) {
 	o, err := b.ask(ctx, r)
 	switch {
 	case errors.Is(err, errNoParams):
@@ -78,25 +79,25 @@ const ruleParams = "params"
 
 // ask follows the API server's dispatcher (policy/validating, dispatcher.go): the policy's match, the binding's, the parameters,
 // and an evaluation for each of them. Its error is one of configuration, to which the failure policy applies, or of time.
-func (b *bound) ask(ctx context.Context, r *request) (*outcome, error) {
+func (b *bound) ask(ctx context.Context, r *admission.Request) (*outcome, error) {
 	o := &outcome{}
 	matched, err := b.policy.matches(r)
 	if err != nil {
 		return nil, err
 	}
-	if matched.no != "" {
-		o.skipped = matched.no
+	if matched.No != "" {
+		o.skipped = matched.No
 		return o, nil
 	}
-	binding, err := b.matcher.match(r)
+	binding, err := b.matcher.Match(r)
 	if err != nil {
 		return nil, err
 	}
-	if binding.no != "" {
-		o.skipped = "the binding does not apply: " + binding.no
+	if binding.No != "" {
+		o.skipped = "the binding does not apply: " + binding.No
 		return o, nil
 	}
-	o.conditional = matched.unknown | binding.unknown
+	o.conditional = matched.Unknown | binding.Unknown
 	params, unknown, err := b.params.find(r)
 	if err != nil {
 		return nil, err
@@ -110,14 +111,14 @@ func (b *bound) ask(ctx context.Context, r *request) (*outcome, error) {
 		o.skipped = "there is no " + b.params.describe(r)
 		return o, nil
 	}
-	if o.conditional&needVersions != 0 {
+	if o.conditional&admission.NeedVersions != 0 {
 		// As what the policy would see the object is not known, so that nothing can be evaluated.
 		return o, nil
 	}
-	if needsNamespace(r) {
-		return nil, fmt.Errorf("namespaces %q not found", r.namespace)
+	if r.NamespaceMissing() {
+		return nil, fmt.Errorf("namespaces %q not found", r.Namespace)
 	}
-	in, err := b.policy.inputsOf(r, matched.as)
+	in, err := admission.InputsOf(r, matched.As, b.policy.convert)
 	if err != nil {
 		return nil, err
 	}
@@ -134,26 +135,21 @@ func (b *bound) ask(ctx context.Context, r *request) (*outcome, error) {
 	return o, nil
 }
 
-// needsNamespace says that the namespace of r is known not to exist, which the API server takes for an error before it evaluates.
-func needsNamespace(r *request) bool {
-	return r.change.Holder == nil && r.change.Knows.Has(policies.KnowsNamespace) && r.namespace != "" && !r.isSelf
-}
-
 type matchKey struct {
 	policy    *policy
 	operation policies.Operation
 }
 
 // matches asks the policy's own constraints, once for all its bindings.
-func (p *policy) matches(r *request) (answer, error) {
+func (p *policy) matches(r *admission.Request) (admission.Answer, error) {
 	if !p.shared {
-		return p.matcher.match(r)
+		return p.matcher.Match(r)
 	}
-	v, err := r.change.Derive(matchKey{p, r.operation}, func() (any, error) { return p.matcher.match(r) })
+	v, err := r.Change.Derive(matchKey{p, r.Operation}, func() (any, error) { return p.matcher.Match(r) })
 	if err != nil {
-		return answer{}, err
+		return admission.Answer{}, err
 	}
-	return v.(answer), nil
+	return v.(admission.Answer), nil
 }
 
 type opinionKey struct {
@@ -163,26 +159,26 @@ type opinionKey struct {
 }
 
 // opinionOf evaluates the policy, once for all bindings that give it the same parameters.
-func (p *policy) opinionOf(ctx context.Context, r *request, in *inputs, param *policies.Object) (*opinion, error) {
-	evaluate := func() (*opinion, error) {
+func (p *policy) opinionOf(ctx context.Context, r *admission.Request, in *admission.Inputs, param *policies.Object) (*admission.Opinion, error) {
+	evaluate := func() (*admission.Opinion, error) {
 		params, err := p.paramsValue(r, param)
 		if err != nil {
 			return nil, err
 		}
-		return p.evaluate(ctx, in, params)
+		return p.Evaluate(ctx, in, params)
 	}
 	if !p.shared {
 		return evaluate()
 	}
-	v, err := r.change.Derive(opinionKey{p, param, r.operation}, func() (any, error) { return evaluate() })
+	v, err := r.Change.Derive(opinionKey{p, param, r.Operation}, func() (any, error) { return evaluate() })
 	if err != nil {
 		return nil, err
 	}
-	return v.(*opinion), nil
+	return v.(*admission.Opinion), nil
 }
 
 // paramsValue is the variable "params": the stored form of the object, in the version that the policy names.
-func (p *policy) paramsValue(r *request, param *policies.Object) (any, error) {
+func (p *policy) paramsValue(r *admission.Request, param *policies.Object) (any, error) {
 	if param == nil {
 		return nil, nil
 	}
@@ -193,7 +189,7 @@ func (p *policy) paramsValue(r *request, param *policies.Object) (any, error) {
 	case p.convert == nil:
 		return nil, fmt.Errorf("parameters %s cannot be converted from %s to %s", param, param.Kind.APIVersion(), want.APIVersion())
 	}
-	m, err := p.convert(r.change.Set, param, want)
+	m, err := p.convert(r.Change.Set, param, want)
 	if err != nil {
 		return nil, fmt.Errorf("parameters %s cannot be converted from %s to %s: %w", param, param.Kind.APIVersion(), want.APIVersion(), err)
 	}
@@ -202,50 +198,50 @@ func (p *policy) paramsValue(r *request, param *policies.Object) (any, error) {
 
 // finding weighs the opinions. A violation that stands whatever the door does not know comes first, then what could not be
 // evaluated, then what hangs on something unknown.
-func (o *outcome) finding(r *request) (policies.Finding, error) {
+func (o *outcome) finding(r *admission.Request) (policies.Finding, error) {
 	if o.skipped != "" {
 		return policies.Finding{Skipped: o.skipped}, nil
 	}
 	out := policies.Finding{Evidence: o.evidence}
 	var errs, others []error
-	var unknown needs
+	var unknown admission.Needs
 	var skipped []string
 	if len(o.opinions) == 0 {
 		unknown = o.conditional
 	}
 	for _, opinion := range o.opinions {
-		conditional := o.conditional | opinion.conditional
-		broken := len(opinion.violations)+len(opinion.errs) > 0 || opinion.unknown != 0
+		conditional := o.conditional | opinion.Conditional
+		broken := len(opinion.Violations)+len(opinion.Errs) > 0 || opinion.Unknown != 0
 		switch {
 		case broken && conditional != 0:
-			unknown |= conditional | opinion.unknown
+			unknown |= conditional | opinion.Unknown
 			continue
-		case opinion.skipped != "":
-			skipped = append(skipped, opinion.skipped)
+		case opinion.Skipped != "":
+			skipped = append(skipped, opinion.Skipped)
 		}
-		for _, v := range opinion.violations {
+		for _, v := range opinion.Violations {
 			if !slices.ContainsFunc(out.Violations, func(w policies.Violation) bool { return same(v, w) }) {
 				out.Violations = append(out.Violations, v)
 			}
 		}
-		errs = append(errs, opinion.errs...)
-		others = append(others, opinion.ignored...)
-		unknown |= opinion.unknown
-		for _, path := range opinion.undecided {
-			others = append(others, fmt.Errorf("%s: %w", path, opinion.unknown.err(r, "")))
+		errs = append(errs, opinion.Errs...)
+		others = append(others, opinion.Ignored...)
+		unknown |= opinion.Unknown
+		for _, path := range opinion.Undecided {
+			others = append(others, fmt.Errorf("%s: %w", path, opinion.Unknown.Err(r, "")))
 		}
-		out.Evidence = append(out.Evidence, opinion.annotations...)
+		out.Evidence = append(out.Evidence, opinion.Annotations...)
 	}
 	switch {
 	case len(out.Violations) > 0:
 		for _, err := range append(errs, others...) {
-			out.Evidence = append(out.Evidence, undecided(err))
+			out.Evidence = append(out.Evidence, admission.Undecided(err))
 		}
 		return out, nil
 	case len(errs) > 0:
 		return policies.Finding{}, errors.Join(errs...)
 	case unknown != 0:
-		return policies.Finding{}, unknown.err(r, o.missing)
+		return policies.Finding{}, unknown.Err(r, o.missing)
 	case len(skipped) > 0 && len(skipped) == len(o.opinions):
 		slices.Sort(skipped)
 		out.Skipped = strings.Join(slices.Compact(skipped), "; ")

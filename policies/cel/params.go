@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/admission"
 )
 
 // params finds the parameter objects of a binding: in the change set, and beside the policies.
@@ -18,11 +19,11 @@ type params struct {
 	ref      *admissionv1.ParamRef // nil: the policy is evaluated with params null
 	selector labels.Selector       // nil unless ref has one
 	beside   []*policies.Object    // of the kind, from the policies' own folders
-	api      API
+	api      admission.API
 }
 
 // newParams returns nil for a policy without a paramKind: it ignores what a binding says of parameters.
-func newParams(kind *admissionv1.ParamKind, ref *admissionv1.ParamRef, beside []*policies.Object, api API) (*params, error) {
+func newParams(kind *admissionv1.ParamKind, ref *admissionv1.ParamRef, beside []*policies.Object, api admission.API) (*params, error) {
 	if kind == nil {
 		return nil, nil
 	}
@@ -49,21 +50,21 @@ func paramGVK(kind *admissionv1.ParamKind) policies.GroupVersionKind {
 var errNoParams = errors.New("no params found for policy binding with `Deny` parameterNotFoundAction")
 
 // find follows CollectParams of the API server (policy/generic, policy_dispatcher.go). A nil object stands for params null. No
-// objects mean that the binding does not apply. unknown is needParams when the cluster may have what is not at hand.
-func (p *params) find(r *request) (found []*policies.Object, unknown needs, err error) {
+// objects mean that the binding does not apply. unknown is admission.NeedParams when the cluster may have what is not at hand.
+func (p *params) find(r *admission.Request) (found []*policies.Object, unknown admission.Needs, err error) {
 	if p == nil || p.ref == nil {
 		return []*policies.Object{nil}, 0, nil
 	}
-	candidates := p.candidates(r.change.Set)
-	namespaced := p.namespaced(r.change.Set, candidates)
+	candidates := p.candidates(r.Change.Set)
+	namespaced := p.namespaced(r.Change.Set, candidates)
 	namespace := ""
 	switch {
 	case namespaced && p.ref.Namespace != "":
 		namespace = p.ref.Namespace
-	case namespaced && r.namespace == "":
+	case namespaced && r.Namespace == "":
 		return nil, 0, errors.New("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources")
 	case namespaced:
-		namespace = r.namespace
+		namespace = r.Namespace
 	case p.ref.Namespace != "":
 		return nil, 0, errors.New("paramRef.namespace must not be provided for a cluster-scoped `paramKind`")
 	}
@@ -71,15 +72,15 @@ func (p *params) find(r *request) (found []*policies.Object, unknown needs, err 
 		if namespaced && namespaceOrDefault(o) != namespace {
 			continue
 		}
-		if p.selector != nil && p.selector.Matches(labelsOf(o)) || p.selector == nil && o.Name == p.ref.Name {
+		if p.selector != nil && p.selector.Matches(admission.LabelsOf(o)) || p.selector == nil && o.Name == p.ref.Name {
 			found = append(found, o)
 		}
 	}
 	if len(found) > 0 {
 		return found, 0, nil
 	}
-	if !r.change.Knows.Has(policies.KnowsCluster) {
-		return nil, needParams, nil
+	if !r.Change.Knows.Has(policies.KnowsCluster) {
+		return nil, admission.NeedParams, nil
 	}
 	if *p.ref.ParameterNotFoundAction == admissionv1.DenyAction {
 		return nil, 0, errNoParams
@@ -124,10 +125,10 @@ func namespaceOrDefault(o *policies.Object) string {
 }
 
 // describe names what the binding looks for.
-func (p *params) describe(r *request) string {
+func (p *params) describe(r *admission.Request) string {
 	namespace := p.ref.Namespace
 	if namespace == "" {
-		namespace = r.namespace
+		namespace = r.Namespace
 	}
 	what := p.kind.Kind
 	if p.selector != nil {

@@ -86,8 +86,8 @@ var importRules = []importRule{
 	{"a kind of policy never imports bundle", in(kinds...), ownIn("policies/bundle")},
 	{"a door never imports a kind of policy", in(doors...), ownIn(kinds...)},
 	{"a door never imports report", in(doors...), ownIn("report")},
-	{"what kinds of policy share imports policies and nothing else of the product", in("policies/opa", "policies/strict"), func(g *graph, p string) bool {
-		return g.own[p] && !under(p, "policies/opa", "policies/strict") && p != "policies"
+	{"what kinds of policy share imports policies and nothing else of the product", in("policies/opa", "policies/strict", "policies/admission"), func(g *graph, p string) bool {
+		return g.own[p] && !under(p, "policies/opa", "policies/strict", "policies/admission") && p != "policies"
 	}},
 	{"report imports neither kinds of policy, doors nor bundle", in("report"), ownIn(append([]string{"policies/bundle"}, slices.Concat(kinds, doors)...)...)},
 	{"bundle imports neither kinds of policy, doors nor report: kinds are handed to it", in("policies/bundle"), ownIn(append([]string{"report"}, slices.Concat(kinds, doors)...)...)},

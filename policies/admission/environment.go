@@ -1,4 +1,4 @@
-package cel
+package admission
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 	celgo "github.com/google/cel-go/cel"
 	"k8s.io/apimachinery/pkg/util/version"
 	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
-	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	apiservercel "k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/apiserver/pkg/cel/library"
@@ -18,9 +17,9 @@ import (
 // newestKubernetes is the version whose API server code this package is built with.
 const newestKubernetes = "1.36"
 
-// environments makes the CEL environments in which the API server of one Kubernetes version compiles the expressions of
+// Environments makes the CEL environments in which the API server of one Kubernetes version compiles the expressions of
 // admission policies (k8s.io/apiserver/pkg/admission/plugin/cel, compile.go): its libraries, limits, variables and types.
-type environments struct {
+type Environments struct {
 	base      *celgo.Env
 	keywords  bool // fields may be named as CEL keywords are
 	namespace *apiservercel.DeclType
@@ -30,8 +29,8 @@ type environments struct {
 	plain map[bool]*celgo.Env // by whether params are declared
 }
 
-// newEnvironments makes the environments of a version like "1.36"; "" means the newest known.
-func newEnvironments(kubernetes string) (*environments, error) {
+// NewEnvironments makes the environments of a version like "1.36"; "" means the newest known.
+func NewEnvironments(kubernetes string) (*Environments, error) {
 	if kubernetes == "" {
 		kubernetes = newestKubernetes
 	}
@@ -43,7 +42,7 @@ func newEnvironments(kubernetes string) (*environments, error) {
 	}
 	// An API server lets new expressions use what the version before it knows too, so that it can be rolled back.
 	compatible := version.MajorMinor(uint(major), uint(minor-1))
-	return &environments{
+	return &Environments{
 		base:      environment.MustBaseEnvSet(compatible).NewExpressionsEnv(),
 		keywords:  compatible.AtLeast(version.MajorMinor(1, 31)),
 		namespace: admissioncel.BuildNamespaceType(),
@@ -53,7 +52,7 @@ func newEnvironments(kubernetes string) (*environments, error) {
 }
 
 // stateless is the environment without composition, for match conditions and for policies that have no variables.
-func (e *environments) stateless(params bool) (*celgo.Env, error) {
+func (e *Environments) stateless(params bool) (*celgo.Env, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if env := e.plain[params]; env != nil {
@@ -68,11 +67,11 @@ func (e *environments) stateless(params bool) (*celgo.Env, error) {
 }
 
 // composed is the environment in which "variables" is of the given type. Fields may be added to the type afterwards.
-func (e *environments) composed(params bool, variables *apiservercel.DeclType) (*celgo.Env, error) {
+func (e *Environments) composed(params bool, variables *apiservercel.DeclType) (*celgo.Env, error) {
 	return e.extend(params, variables)
 }
 
-func (e *environments) extend(params bool, variables *apiservercel.DeclType) (*celgo.Env, error) {
+func (e *Environments) extend(params bool, variables *apiservercel.DeclType) (*celgo.Env, error) {
 	types := []*apiservercel.DeclType{e.namespace, e.request}
 	opts := []celgo.EnvOption{
 		celgo.Variable(admissioncel.ObjectVarName, celgo.DynType),
@@ -100,9 +99,4 @@ func (e *environments) extend(params bool, variables *apiservercel.DeclType) (*c
 		return nil, fmt.Errorf("CEL environment of admission policies: %w", err)
 	}
 	return env, nil
-}
-
-// program makes a checked expression ready to run, with the API server's limits.
-func program(env *celgo.Env, checked *celgo.Ast) (celgo.Program, error) {
-	return env.Program(checked, celgo.InterruptCheckFrequency(celconfig.CheckFrequency))
 }

@@ -1,4 +1,4 @@
-package cel
+package admission
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 type variables struct {
 	ctx      context.Context
 	act      *activation
-	compiled map[string]*expression
+	compiled map[string]*Expression
 	states   map[string]*variableState
 	stage    int
 	pending  int64            // cost that was not charged to an expression yet
@@ -84,11 +84,11 @@ func (v *variables) charge(s *variableState) {
 	}
 }
 
-func (v *variables) evaluate(name string, e *expression) (ref.Val, int64) {
+func (v *variables) evaluate(name string, e *Expression) (ref.Val, int64) {
 	if v.act.lacks(e) {
-		return unknown(needAssigned), 0
+		return Unknown(NeedAssigned), 0
 	}
-	value, details, err := e.program.ContextEval(v.ctx, v.act)
+	value, details, err := e.Program.ContextEval(v.ctx, v.act)
 	if details == nil || details.ActualCost() == nil {
 		return types.NewErr("unable to calculate cost of variable %q", name), 0
 	}

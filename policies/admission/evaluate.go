@@ -1,4 +1,4 @@
-package cel
+package admission
 
 import (
 	"context"
@@ -14,24 +14,24 @@ import (
 	"gitgate.dev/gitgate/policies"
 )
 
-// opinion is what a policy says of a request with one parameter object (or none), whatever its bindings make of it.
-type opinion struct {
-	skipped     string   // the match condition that is not met, or why errors are ignored; "" when it judged
-	conditional needs    // what it hangs on whether the policy applies at all
-	unknown     needs    // what the undecided validations hang on
-	undecided   []string // their paths
-	violations  []policies.Violation
-	errs        []error // what could not be evaluated, under failurePolicy Fail
-	ignored     []error // the same under failurePolicy Ignore
-	annotations []policies.Evidence
+// Opinion is what a policy says of a request with one parameter object (or none), whatever its bindings make of it.
+type Opinion struct {
+	Skipped     string   // the match condition that is not met, or why errors are ignored; "" when it judged
+	Conditional Needs    // what it hangs on whether the policy applies at all
+	Unknown     Needs    // what the undecided validations hang on
+	Undecided   []string // their paths
+	Violations  []policies.Violation
+	Errs        []error // what could not be evaluated, under failurePolicy Fail
+	Ignored     []error // the same under failurePolicy Ignore
+	Annotations []policies.Evidence
 }
 
 // evaluation is one run of a policy's expressions.
 type evaluation struct {
-	ctx    context.Context
-	policy *policy
-	act    *activation
-	budget int64
+	ctx     context.Context
+	program *Program
+	act     *activation
+	budget  int64
 }
 
 var (
@@ -39,13 +39,13 @@ var (
 	errNoCost = errors.New("runtime cost could not be calculated")
 )
 
-// evaluate follows validator.Validate of the API server (k8s.io/apiserver/pkg/admission/plugin/policy/validating). Its error
+// Evaluate follows validator.Validate of the API server (k8s.io/apiserver/pkg/admission/plugin/policy/validating). Its error
 // means that time ran out.
-func (p *policy) evaluate(ctx context.Context, in *inputs, params any) (*opinion, error) {
-	o := &opinion{}
+func (p *Program) Evaluate(ctx context.Context, in *Inputs, params any) (*Opinion, error) {
+	o := &Opinion{}
 	if len(p.conditions) > 0 {
 		// Match conditions see no namespaceObject, and may not use variables.
-		conditions := &evaluation{ctx, p, &activation{inputs: in, request: in.unmatched, params: params}, celconfig.RuntimeCELCostBudgetMatchConditions}
+		conditions := &evaluation{ctx, p, &activation{Inputs: in, request: in.Unmatched, params: params}, celconfig.RuntimeCELCostBudgetMatchConditions}
 		matched := conditions.matchConditions(o)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("no time left to judge: %w", context.Cause(ctx))
@@ -54,7 +54,7 @@ func (p *policy) evaluate(ctx context.Context, in *inputs, params any) (*opinion
 			return o, nil
 		}
 	}
-	act := &activation{inputs: in, request: in.request, namespace: in.namespace, params: params}
+	act := &activation{Inputs: in, request: in.Request, namespace: in.Namespace, params: params}
 	if len(p.variables) > 0 {
 		act.variables = &variables{ctx: ctx, act: act, compiled: p.variables, states: make(map[string]*variableState, len(p.variables))}
 	}
@@ -66,18 +66,18 @@ func (p *policy) evaluate(ctx context.Context, in *inputs, params any) (*opinion
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("no time left to judge: %w", context.Cause(ctx))
 	}
-	if len(o.ignored) > 0 && len(o.violations) == 0 && o.unknown == 0 {
-		o.skipped = "failurePolicy is Ignore, and it could not be evaluated: " + errors.Join(o.ignored...).Error()
+	if len(o.Ignored) > 0 && len(o.Violations) == 0 && o.Unknown == 0 {
+		o.Skipped = "failurePolicy is Ignore, and it could not be evaluated: " + errors.Join(o.Ignored...).Error()
 	}
 	return o, nil
 }
 
 // run evaluates e. err is the expression's own failure; fatal says that nothing more can be evaluated.
-func (ev *evaluation) run(e *expression) (value ref.Val, err, fatal error) {
+func (ev *evaluation) run(e *Expression) (value ref.Val, err, fatal error) {
 	if ev.act.lacks(e) {
-		return unknown(needAssigned), nil, nil
+		return Unknown(NeedAssigned), nil, nil
 	}
-	value, details, err := e.program.ContextEval(ev.ctx, ev.act)
+	value, details, err := e.Program.ContextEval(ev.ctx, ev.act)
 	if v := ev.act.variables; v != nil {
 		if !ev.pay(v.take()) {
 			return nil, nil, errBudget
@@ -85,13 +85,13 @@ func (ev *evaluation) run(e *expression) (value ref.Val, err, fatal error) {
 	}
 	cost := details.ActualCost()
 	if cost == nil {
-		return nil, nil, fmt.Errorf("%w for expression: %s, no further expression will be run", errNoCost, e.source)
+		return nil, nil, fmt.Errorf("%w for expression: %s, no further expression will be run", errNoCost, e.Source)
 	}
 	if *cost > math.MaxInt64 || !ev.pay(int64(*cost)) {
 		return nil, nil, errBudget
 	}
 	if err != nil {
-		return nil, fmt.Errorf("expression '%s' resulted in error: %w", e.source, err), nil
+		return nil, fmt.Errorf("expression '%s' resulted in error: %w", e.Source, err), nil
 	}
 	return value, nil, nil
 }
@@ -102,36 +102,36 @@ func (ev *evaluation) pay(cost int64) bool {
 }
 
 // fail notes an error as the failure policy wants it.
-func (ev *evaluation) fail(o *opinion, path policies.Path, err error) {
+func (ev *evaluation) fail(o *Opinion, path policies.Path, err error) {
 	err = fmt.Errorf("%s: %w", path, err)
-	if ev.policy.ignoreErrors {
-		o.ignored = append(o.ignored, err)
+	if ev.program.ignoreErrors {
+		o.Ignored = append(o.Ignored, err)
 	} else {
-		o.errs = append(o.errs, err)
+		o.Errs = append(o.Errs, err)
 	}
 }
 
 // matchConditions says whether the policy has to be asked (webhook/matchconditions, matcher.go). One that is not met decides,
 // whatever becomes of the others.
-func (ev *evaluation) matchConditions(o *opinion) bool {
+func (ev *evaluation) matchConditions(o *Opinion) bool {
 	var errs []error
-	for i, e := range ev.policy.conditions {
+	for i, e := range ev.program.conditions {
 		value, err, fatal := ev.run(e)
 		if fatal != nil {
-			o.conditional = 0
+			o.Conditional = 0
 			ev.conditionErrors(o, []error{fatal})
 			return false
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", e.path, err))
+			errs = append(errs, fmt.Errorf("%s: %w", e.Path, err))
 			continue
 		}
 		if u, ok := value.(*types.Unknown); ok {
-			o.conditional |= needsOf(u)
+			o.Conditional |= NeedsOf(u)
 			continue
 		}
 		if value == types.False {
-			*o = opinion{skipped: fmt.Sprintf("match condition %s is not met", ev.policy.conditionNames[i])}
+			*o = Opinion{Skipped: fmt.Sprintf("match condition %s is not met", ev.program.conditionNames[i])}
 			return false
 		}
 	}
@@ -142,16 +142,16 @@ func (ev *evaluation) matchConditions(o *opinion) bool {
 	return false
 }
 
-func (ev *evaluation) conditionErrors(o *opinion, errs []error) {
-	if ev.policy.ignoreErrors {
-		o.skipped = "failurePolicy is Ignore, and its match conditions could not be evaluated: " + errors.Join(errs...).Error()
+func (ev *evaluation) conditionErrors(o *Opinion, errs []error) {
+	if ev.program.ignoreErrors {
+		o.Skipped = "failurePolicy is Ignore, and its match conditions could not be evaluated: " + errors.Join(errs...).Error()
 	} else {
-		o.errs = errs
+		o.Errs = errs
 	}
 }
 
 // validate runs the validations and, for those that fail, their messages. It says whether it had to stop.
-func (p *policy) validate(ctx context.Context, o *opinion, act *activation) (stopped bool) {
+func (p *Program) validate(ctx context.Context, o *Opinion, act *activation) (stopped bool) {
 	ev := &evaluation{ctx, p, act, celconfig.RuntimeCELCostBudget}
 	found := *o
 	var failed []int
@@ -162,14 +162,14 @@ func (p *policy) validate(ctx context.Context, o *opinion, act *activation) (sto
 		switch {
 		case fatal != nil:
 			// As the API server has it: what was found so far is dropped for the error.
-			ev.fail(o, v.expression.path, fatal)
+			ev.fail(o, v.expression.Path, fatal)
 			return true
 		case err != nil:
-			ev.fail(&found, v.expression.path, err)
+			ev.fail(&found, v.expression.Path, err)
 		default:
 			if u, ok := value.(*types.Unknown); ok {
-				found.unknown |= needsOf(u)
-				found.undecided = append(found.undecided, v.expression.path.String())
+				found.Unknown |= NeedsOf(u)
+				found.Undecided = append(found.Undecided, v.expression.Path.String())
 			} else if value != types.True {
 				failed = append(failed, i)
 			} else {
@@ -181,16 +181,16 @@ func (p *policy) validate(ctx context.Context, o *opinion, act *activation) (sto
 	if err != nil {
 		// Without its budget the API server takes every validation that did not fail by itself for an error.
 		if len(failed)+passed > 0 {
-			ev.fail(&found, policies.Path{"spec", "validations"}, fmt.Errorf("failed messageExpression: %w", err))
+			ev.fail(&found, p.validationsAt, fmt.Errorf("failed messageExpression: %w", err))
 		}
 		*o = found
 		return false
 	}
 	for n, i := range failed {
 		v := &p.validations[i]
-		found.violations = append(found.violations, policies.Violation{
-			Rule: v.rule, Message: messages[n], Reason: v.reason, Path: p.blame(ctx, v.expression, act),
-			Fix: strings.TrimSpace(p.def.Annotations["gitgate.dev/fix"]),
+		found.Violations = append(found.Violations, policies.Violation{
+			Rule: v.rule, Message: messages[n], Reason: v.reason, Path: act.blame(ctx, p, v.expression),
+			Fix: p.fix,
 		})
 	}
 	*o = found
@@ -200,7 +200,7 @@ func (p *policy) validate(ctx context.Context, o *opinion, act *activation) (sto
 // messages returns the messages of failed validations. The API server evaluates the message of every validation, failed or not,
 // on what the validations left of the budget; that makes a difference only where it could run out.
 func (ev *evaluation) messages(failed []int) ([]string, error) {
-	p := ev.policy
+	p := ev.program
 	all := int64(p.messageCount+len(p.variables))*celconfig.PerCallLimit > ev.budget
 	if len(failed) == 0 && !all {
 		return nil, nil
@@ -253,21 +253,21 @@ func usable(value ref.Val) string {
 const maxAnnotation = 10 * 1024
 
 // auditAnnotations evaluates the annotations, which become evidence.
-func (ev *evaluation) auditAnnotations(o *opinion) {
-	for _, a := range ev.policy.annotations {
+func (ev *evaluation) auditAnnotations(o *Opinion) {
+	for _, a := range ev.program.annotations {
 		value, err, fatal := ev.run(a.expression)
 		if fatal != nil {
 			// As the API server has it: the error stands for the whole policy.
-			*o = opinion{conditional: o.conditional}
-			ev.fail(o, a.expression.path, fatal)
+			*o = Opinion{Conditional: o.Conditional}
+			ev.fail(o, a.expression.Path, fatal)
 			return
 		}
 		if err != nil {
-			if ev.policy.ignoreErrors {
+			if ev.program.ignoreErrors {
 				// It leaves the annotation out, and nothing else.
-				o.annotations = append(o.annotations, undecided(fmt.Errorf("%s: %w", a.expression.path, err)))
+				o.Annotations = append(o.Annotations, Undecided(fmt.Errorf("%s: %w", a.expression.Path, err)))
 			} else {
-				ev.fail(o, a.expression.path, err)
+				ev.fail(o, a.expression.Path, err)
 			}
 			continue
 		}
@@ -276,14 +276,14 @@ func (ev *evaluation) auditAnnotations(o *opinion) {
 			continue // null leaves the annotation out, and what is unknown can be told at another door
 		}
 		if trimmed := strings.TrimSpace(string(text)); trimmed != "" {
-			o.annotations = append(o.annotations, policies.Evidence{
-				Kind: "audit-annotation", Value: ev.policy.name + "/" + a.key + "=" + strings.ToValidUTF8(trimmed[:min(len(trimmed), maxAnnotation)], ""),
+			o.Annotations = append(o.Annotations, policies.Evidence{
+				Kind: "audit-annotation", Value: ev.program.name + "/" + a.key + "=" + strings.ToValidUTF8(trimmed[:min(len(trimmed), maxAnnotation)], ""),
 			})
 		}
 	}
 }
 
-// undecided is the evidence of what could not be judged, beside a judgement that does not hang on it.
-func undecided(err error) policies.Evidence {
+// Undecided is the evidence of what could not be judged, beside a judgement that does not hang on it.
+func Undecided(err error) policies.Evidence {
 	return policies.Evidence{Kind: "undecided", Value: err.Error()}
 }

@@ -1,4 +1,4 @@
-package cel
+package admission
 
 import (
 	"context"
@@ -16,19 +16,33 @@ import (
 	"gitgate.dev/gitgate/policies"
 )
 
-// blame finds the field of the object that made a validation false, so that a violation can point at it: it goes down to the
-// part of the expression that decided, and into the list item that broke it. nil stands for the whole object, where no one field
-// is to blame.
-func (p *policy) blame(ctx context.Context, e *expression, act *activation) policies.Path {
-	b := &blamer{ctx: ctx, policy: p, act: act, root: admissioncel.ObjectVarName, left: maxBlame}
-	b.content, _ = act.object.(map[string]any)
-	if act.object == nil {
-		b.root = admissioncel.OldObjectVarName
-		b.content, _ = act.oldObject.(map[string]any)
+// Surroundings are what an expression was evaluated in.
+type Surroundings struct {
+	Activation celgo.Activation
+	Variables  map[string]*Expression // what "variables.x" stands for
+	Root       string                 // the variable that a violation is about: object, or oldObject of a deletion
+	Content    map[string]any         // its value
+}
+
+// Blame finds the field of the object that made e false, so that a violation can point at it: it goes down to the part of the
+// expression that decided, and into the list item that broke it. nil stands for the whole object, where no one field is to blame.
+func Blame(ctx context.Context, e *Expression, in Surroundings) policies.Path {
+	b := &blamer{ctx: ctx, Surroundings: in, left: maxBlame}
+	path, _ := b.of(e, e.Checked.NativeRep().Expr(), nil, false)
+	return path
+}
+
+// blame is Blame of a part of p.
+func (a *activation) blame(ctx context.Context, p *Program, e *Expression) policies.Path {
+	in := Surroundings{Activation: a, Variables: p.variables, Root: admissioncel.ObjectVarName}
+	in.Content, _ = a.Object.(map[string]any)
+	if a.Object == nil {
+		in.Root = admissioncel.OldObjectVarName
+		in.Content, _ = a.OldObject.(map[string]any)
 	}
-	path, _ := b.of(e, e.checked.NativeRep().Expr(), nil, false)
-	if act.variables != nil {
-		act.variables.take() // the search is not the policy's cost
+	path := Blame(ctx, e, in)
+	if a.variables != nil {
+		a.variables.take() // the search is not the policy's cost
 	}
 	return path
 }
@@ -40,13 +54,10 @@ const (
 )
 
 type blamer struct {
-	ctx     context.Context
-	policy  *policy
-	act     *activation
-	root    string         // the variable that the violation is about: object, or oldObject of a deletion
-	content map[string]any // its value
-	left    int
-	cost    uint64
+	Surroundings
+	ctx  context.Context
+	left int
+	cost uint64
 }
 
 // scope binds iteration variables, each to its value and, where it is known, to the place in the object that it comes from.
@@ -74,7 +85,7 @@ func (b *blamer) spend() bool {
 }
 
 // of returns the place that makes x, a part of e, have the given boolean value. ok is false when there is none.
-func (b *blamer) of(e *expression, x ast.Expr, s *scope, value bool) (path policies.Path, ok bool) {
+func (b *blamer) of(e *Expression, x ast.Expr, s *scope, value bool) (path policies.Path, ok bool) {
 	if !b.spend() {
 		return nil, false
 	}
@@ -85,13 +96,13 @@ func (b *blamer) of(e *expression, x ast.Expr, s *scope, value bool) (path polic
 		return b.ofComprehension(e, x, s, value)
 	case ast.SelectKind:
 		if v := b.variable(e, x); v != nil {
-			return b.of(v, v.checked.NativeRep().Expr(), nil, value)
+			return b.of(v, v.Checked.NativeRep().Expr(), nil, value)
 		}
 	}
 	return b.mentioned(e, x, s)
 }
 
-func (b *blamer) ofCall(e *expression, x ast.Expr, s *scope, value bool) (policies.Path, bool) {
+func (b *blamer) ofCall(e *Expression, x ast.Expr, s *scope, value bool) (policies.Path, bool) {
 	args := x.AsCall().Args()
 	switch x.AsCall().FunctionName() {
 	case operators.LogicalNot:
@@ -133,7 +144,7 @@ func (b *blamer) ofCall(e *expression, x ast.Expr, s *scope, value bool) (polici
 }
 
 // ofComprehension goes into the item that decided: the first for which "all" fails or "exists" holds.
-func (b *blamer) ofComprehension(e *expression, x ast.Expr, s *scope, value bool) (policies.Path, bool) {
+func (b *blamer) ofComprehension(e *Expression, x ast.Expr, s *scope, value bool) (policies.Path, bool) {
 	c := x.AsComprehension()
 	if body, inner, ok := b.binding(e, x, s); ok {
 		return b.of(e, body, inner, value)
@@ -183,7 +194,7 @@ func quantifier(c ast.ComprehensionExpr) (predicate ast.Expr, decides, ok bool) 
 }
 
 // binding recognises what optMap and optFlatMap bind a name with, and returns the body and its scope.
-func (b *blamer) binding(e *expression, x ast.Expr, s *scope) (body ast.Expr, inner *scope, ok bool) {
+func (b *blamer) binding(e *Expression, x ast.Expr, s *scope) (body ast.Expr, inner *scope, ok bool) {
 	c := x.AsComprehension()
 	if c.IterRange().Kind() != ast.ListKind || c.IterRange().AsList().Size() != 0 {
 		return nil, nil, false
@@ -198,7 +209,7 @@ func (b *blamer) binding(e *expression, x ast.Expr, s *scope) (body ast.Expr, in
 }
 
 // truth evaluates a boolean part of e.
-func (b *blamer) truth(e *expression, x ast.Expr, s *scope) (value, ok bool) {
+func (b *blamer) truth(e *Expression, x ast.Expr, s *scope) (value, ok bool) {
 	v, ok := b.value(e, x, s)
 	if !ok {
 		return false, false
@@ -208,7 +219,7 @@ func (b *blamer) truth(e *expression, x ast.Expr, s *scope) (value, ok bool) {
 }
 
 // value evaluates a part of e, with the API server's limits.
-func (b *blamer) value(e *expression, x ast.Expr, s *scope) (ref.Val, bool) {
+func (b *blamer) value(e *Expression, x ast.Expr, s *scope) (ref.Val, bool) {
 	if !b.spend() {
 		return nil, false
 	}
@@ -216,16 +227,9 @@ func (b *blamer) value(e *expression, x ast.Expr, s *scope) (ref.Val, bool) {
 	if run == nil {
 		return nil, false
 	}
-	act := b.act
+	act := b.Activation
 	if s != nil {
-		inner := *b.act
-		inner.local = map[string]any{}
-		for ; s != nil; s = s.outer {
-			if _, hidden := inner.local[s.name]; !hidden {
-				inner.local[s.name] = s.value
-			}
-		}
-		act = &inner
+		act = &local{act, s}
 	}
 	v, details, err := run.ContextEval(b.ctx, act)
 	if cost := details.ActualCost(); cost != nil {
@@ -237,15 +241,29 @@ func (b *blamer) value(e *expression, x ast.Expr, s *scope) (ref.Val, bool) {
 	return v, true
 }
 
+// local is an activation inside macros.
+type local struct {
+	celgo.Activation
+	scope *scope
+}
+
+// ResolveName implements the activation of CEL.
+func (l *local) ResolveName(name string) (any, bool) {
+	if bound := l.scope.find(name); bound != nil {
+		return bound.value, true
+	}
+	return l.Activation.ResolveName(name)
+}
+
 // part makes a part of the expression ready to run, once. It returns nil when that cannot be done.
-func (e *expression) part(x ast.Expr) celgo.Program {
+func (e *Expression) part(x ast.Expr) celgo.Program {
 	if known, ok := e.parts.Load(x.ID()); ok {
 		run, _ := known.(celgo.Program)
 		return run
 	}
-	whole := e.checked.NativeRep()
+	whole := e.Checked.NativeRep()
 	tree := ast.NewCheckedAST(ast.NewAST(x, whole.SourceInfo()), whole.TypeMap(), whole.ReferenceMap())
-	run, err := e.env.PlanProgram(tree, celgo.InterruptCheckFrequency(celconfig.CheckFrequency))
+	run, err := e.Env.PlanProgram(tree, limits()...)
 	if err != nil {
 		run = nil
 	}

@@ -1,4 +1,4 @@
-package cel
+package admission
 
 import (
 	"fmt"
@@ -10,22 +10,22 @@ import (
 	"gitgate.dev/gitgate/policies"
 )
 
-// inputs are the variables of a request, made once for all policies that see it alike.
-type inputs struct {
-	object, oldObject any
-	namespace         any
-	request           map[string]any
-	unmatched         map[string]any // the request as match conditions see it: of the resource that was asked for
+// Inputs are the variables of a request, made once for all policies that see it alike.
+type Inputs struct {
+	Object, OldObject any
+	Namespace         any
+	Request           map[string]any
+	Unmatched         map[string]any // the request as match conditions see it: of the resource that was asked for
 	metadata          map[string]any // of an object that was not read from a server, so that what a server fills in is missing
 }
 
 // lacks says whether e refers to what the API server has filled into the object when it asks policies, and this object, which
 // it has not seen yet, does not have.
-func (in *inputs) lacks(e *expression) bool {
+func (in *Inputs) lacks(e *Expression) bool {
 	if in.metadata == nil {
 		return false
 	}
-	for _, field := range e.assigned {
+	for _, field := range e.Assigned {
 		if _, ok := in.metadata[field]; !ok {
 			return true
 		}
@@ -36,38 +36,39 @@ func (in *inputs) lacks(e *expression) bool {
 type inputsKey struct {
 	operation policies.Operation
 	oldKnown  bool
-	as        target
+	as        Target
 }
 
-// inputsOf makes the variables for policies that see the request as the given target.
-func (p *policy) inputsOf(r *request, as target) (*inputs, error) {
-	v, err := r.change.Derive(inputsKey{r.operation, r.oldKnown, as}, func() (any, error) {
-		object, err := p.contentAs(r, r.change.Object, as.kind)
+// InputsOf makes the variables for policies that see the request as the given target. convert is asked when that is another version
+// of the object; nil when there is nobody to ask.
+func InputsOf(r *Request, as Target, convert Converter) (*Inputs, error) {
+	v, err := r.Change.Derive(inputsKey{r.Operation, r.OldKnown, as}, func() (any, error) {
+		object, err := contentAs(r, r.Change.Object, as.Kind, convert)
 		if err != nil {
 			return nil, err
 		}
-		old, err := p.contentAs(r, r.change.Old, as.kind)
+		old, err := contentAs(r, r.Change.Old, as.Kind, convert)
 		if err != nil {
 			return nil, err
 		}
-		in := &inputs{object: object, oldObject: old, namespace: namespaceOf(r), request: requestMap(r, as)}
-		if content, ok := object.(map[string]any); ok && r.operation != policies.Connect {
+		in := &Inputs{Object: object, OldObject: old, Namespace: namespaceOf(r), Request: requestMap(r, as)}
+		if content, ok := object.(map[string]any); ok && r.Operation != policies.Connect {
 			in.metadata, _ = content["metadata"].(map[string]any)
-			in.object = named(content, in.metadata)
+			in.Object = named(content, in.metadata)
 		}
-		in.unmatched = in.request
-		if r.resource != as.resource {
-			in.unmatched = requestMap(r, target{r.resource, as.kind})
+		in.Unmatched = in.Request
+		if r.Resource != as.Resource {
+			in.Unmatched = requestMap(r, Target{r.Resource, as.Kind})
 		}
-		if !r.oldKnown {
-			in.oldObject = unknown(needOld)
+		if !r.OldKnown {
+			in.OldObject = Unknown(NeedOld)
 		}
 		return in, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return v.(*inputs), nil
+	return v.(*Inputs), nil
 }
 
 // named is content with a name in place of one that is to be generated: policies are asked when it is.
@@ -95,48 +96,48 @@ func generatedName(metadata map[string]any) string {
 }
 
 // contentAs is the stored form of o in the version that a policy wants to see; nil, which CEL sees as null, for no object.
-func (p *policy) contentAs(r *request, o *policies.Object, kind policies.GroupVersionKind) (any, error) {
+func contentAs(r *Request, o *policies.Object, kind policies.GroupVersionKind, convert Converter) (any, error) {
 	switch {
 	case o == nil:
 		return nil, nil
-	case kind == r.kind:
+	case kind == r.Kind:
 		return o.Settled(), nil
-	case p.convert == nil:
-		return nil, fmt.Errorf("%s cannot be converted from %s to %s, which the policy is written for", o, r.kind.APIVersion(), kind.APIVersion())
+	case convert == nil:
+		return nil, fmt.Errorf("%s cannot be converted from %s to %s, which the policy is written for", o, r.Kind.APIVersion(), kind.APIVersion())
 	}
-	m, err := p.convert(r.change.Set, o, kind)
+	m, err := convert(r.Change.Set, o, kind)
 	if err != nil {
-		return nil, fmt.Errorf("%s cannot be converted from %s to %s, which the policy is written for: %w", o, r.kind.APIVersion(), kind.APIVersion(), err)
+		return nil, fmt.Errorf("%s cannot be converted from %s to %s, which the policy is written for: %w", o, r.Kind.APIVersion(), kind.APIVersion(), err)
 	}
 	return m, nil
 }
 
 // requestMap is the variable "request": an AdmissionRequest (k8s.io/apiserver/pkg/admission/plugin/cel, CreateAdmissionRequest)
 // as its JSON would be. object and oldObject are no part of it.
-func requestMap(r *request, as target) map[string]any {
+func requestMap(r *Request, as Target) map[string]any {
 	m := map[string]any{
 		"uid":             "",
-		"kind":            kindMap(as.kind),
-		"resource":        resourceMap(as.resource),
-		"requestKind":     kindMap(r.kind),
-		"requestResource": resourceMap(r.resource),
-		"operation":       string(r.operation),
-		"dryRun":          r.change.DryRun,
-		"userInfo":        unknown(needActor),
-		"options":         unknown(needOptions),
+		"kind":            kindMap(as.Kind),
+		"resource":        resourceMap(as.Resource),
+		"requestKind":     kindMap(r.Kind),
+		"requestResource": resourceMap(r.Resource),
+		"operation":       string(r.Operation),
+		"dryRun":          r.Change.DryRun,
+		"userInfo":        Unknown(NeedActor),
+		"options":         Unknown(NeedOptions),
 	}
 	for key, value := range map[string]string{
-		"subResource": r.resource.Subresource, "requestSubResource": r.resource.Subresource, "name": r.name, "namespace": r.namespace,
+		"subResource": r.Resource.Subresource, "requestSubResource": r.Resource.Subresource, "name": r.Name, "namespace": r.Namespace,
 	} {
 		if value != "" {
 			m[key] = value
 		}
 	}
-	if r.change.Actor != nil {
-		m["userInfo"] = userMap(r.change.Actor)
+	if r.Change.Actor != nil {
+		m["userInfo"] = userMap(r.Change.Actor)
 	}
-	if r.change.Options != nil {
-		m["options"] = r.change.Options
+	if r.Change.Options != nil {
+		m["options"] = r.Change.Options
 	}
 	return m
 }
@@ -180,14 +181,14 @@ func anyList(l []string) []any {
 
 // namespaceOf is the variable "namespaceObject": of the Namespace that holds the object, what CreateNamespaceObject of the API
 // server leaves of it; null for an object in none.
-func namespaceOf(r *request) any {
-	if r.isSelf || r.namespace == "" {
+func namespaceOf(r *Request) any {
+	if r.Self || r.Namespace == "" {
 		return nil
 	}
-	if r.change.Holder == nil {
-		return unknown(needNamespace)
+	if r.Change.Holder == nil {
+		return Unknown(NeedNamespace)
 	}
-	holder := r.change.Holder.Settled()
+	holder := r.Change.Holder.Settled()
 	out := map[string]any{"metadata": map[string]any{}, "spec": map[string]any{}, "status": map[string]any{}}
 	for _, key := range []string{"spec", "status"} {
 		if m, ok := holder[key].(map[string]any); ok {
@@ -209,21 +210,20 @@ func namespaceOf(r *request) any {
 
 // activation gives an expression its variables.
 type activation struct {
-	*inputs
+	*Inputs
 	request   map[string]any
 	namespace any
 	params    any
 	variables *variables
-	local     map[string]any // iteration variables, when a part of an expression is evaluated by itself
 }
 
 // ResolveName implements the activation of CEL.
 func (a *activation) ResolveName(name string) (any, bool) {
 	switch name {
 	case admissioncel.ObjectVarName:
-		return a.object, true
+		return a.Object, true
 	case admissioncel.OldObjectVarName:
-		return a.oldObject, true
+		return a.OldObject, true
 	case admissioncel.RequestVarName:
 		return a.request, true
 	case admissioncel.NamespaceVarName:
@@ -233,10 +233,9 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case admissioncel.VariableVarName:
 		return a.variables, a.variables != nil
 	case admissioncel.AuthorizerVarName, admissioncel.RequestResourceAuthorizerVarName:
-		return unknown(needAuthorizer), true
+		return Unknown(NeedAuthorizer), true
 	}
-	v, ok := a.local[name]
-	return v, ok
+	return nil, false
 }
 
 // Parent implements the activation of CEL: there is none.

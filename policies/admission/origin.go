@@ -1,4 +1,4 @@
-package cel
+package admission
 
 import (
 	"github.com/google/cel-go/common/ast"
@@ -34,11 +34,11 @@ func (i item) bind(c ast.ComprehensionExpr, outer *scope) *scope {
 }
 
 // mentioned returns the place that x speaks of: of all fields of the object that it names, the one that merge finds.
-func (b *blamer) mentioned(e *expression, x ast.Expr, s *scope) (policies.Path, bool) {
+func (b *blamer) mentioned(e *Expression, x ast.Expr, s *scope) (policies.Path, bool) {
 	return merge(b.places(e, x, s, nil))
 }
 
-func (b *blamer) places(e *expression, x ast.Expr, s *scope, into []policies.Path) []policies.Path {
+func (b *blamer) places(e *Expression, x ast.Expr, s *scope, into []policies.Path) []policies.Path {
 	if !b.spend() {
 		return into
 	}
@@ -48,7 +48,7 @@ func (b *blamer) places(e *expression, x ast.Expr, s *scope, into []policies.Pat
 	switch x.Kind() {
 	case ast.SelectKind:
 		if v := b.variable(e, x); v != nil {
-			return b.places(v, v.checked.NativeRep().Expr(), nil, into)
+			return b.places(v, v.Checked.NativeRep().Expr(), nil, into)
 		}
 		return b.places(e, x.AsSelect().Operand(), s, into)
 	case ast.CallKind:
@@ -75,7 +75,7 @@ func (b *blamer) places(e *expression, x ast.Expr, s *scope, into []policies.Pat
 
 // place returns the field of the object that x is, when it is one: a chain of selections that begins at the object, at an
 // iteration variable, or at a variable that is one.
-func (b *blamer) place(e *expression, x ast.Expr, s *scope) (policies.Path, bool) {
+func (b *blamer) place(e *Expression, x ast.Expr, s *scope) (policies.Path, bool) {
 	if !b.spend() {
 		return nil, false
 	}
@@ -84,12 +84,12 @@ func (b *blamer) place(e *expression, x ast.Expr, s *scope) (policies.Path, bool
 		if bound := s.find(x.AsIdent()); bound != nil {
 			return bound.path, bound.placed
 		}
-		if identOf(e.checked, x) == b.root {
+		if identOf(e.Checked, x) == b.Root {
 			return policies.Path{}, true
 		}
 	case ast.SelectKind:
 		if v := b.variable(e, x); v != nil {
-			return b.place(v, v.checked.NativeRep().Expr(), nil)
+			return b.place(v, v.Checked.NativeRep().Expr(), nil)
 		}
 		field := x.AsSelect().FieldName()
 		if plain, ok := apiservercel.Unescape(field); ok {
@@ -120,7 +120,7 @@ func (b *blamer) place(e *expression, x ast.Expr, s *scope) (policies.Path, bool
 	return nil, false
 }
 
-func (b *blamer) step(e *expression, operand ast.Expr, s *scope, step any) (policies.Path, bool) {
+func (b *blamer) step(e *Expression, operand ast.Expr, s *scope, step any) (policies.Path, bool) {
 	path, ok := b.place(e, operand, s)
 	if !ok {
 		return nil, false
@@ -129,26 +129,26 @@ func (b *blamer) step(e *expression, operand ast.Expr, s *scope, step any) (poli
 }
 
 // variable returns the expression of "variables.x".
-func (b *blamer) variable(e *expression, x ast.Expr) *expression {
+func (b *blamer) variable(e *Expression, x ast.Expr) *Expression {
 	operand := x.AsSelect().Operand()
-	if x.AsSelect().IsTestOnly() || operand.Kind() != ast.IdentKind || identOf(e.checked, operand) != admissioncel.VariableVarName {
+	if x.AsSelect().IsTestOnly() || operand.Kind() != ast.IdentKind || identOf(e.Checked, operand) != admissioncel.VariableVarName {
 		return nil
 	}
 	name, ok := apiservercel.Unescape(x.AsSelect().FieldName())
 	if !ok {
 		return nil
 	}
-	return b.policy.variables[name]
+	return b.Variables[name]
 }
 
 // items lists what a macro goes over, each with the place that it comes from where that can be followed.
-func (b *blamer) items(e *expression, x ast.Expr, s *scope) ([]item, bool) {
+func (b *blamer) items(e *Expression, x ast.Expr, s *scope) ([]item, bool) {
 	v, ok := b.value(e, x, s)
 	if !ok {
 		return nil, false
 	}
 	if path, ok := b.place(e, x, s); ok {
-		if content, found := policies.Lookup(b.content, path); found {
+		if content, found := policies.Lookup(b.Content, path); found {
 			if m, isMap := content.(map[string]any); isMap {
 				items := make([]item, 0, len(m))
 				for _, key := range sortedKeys(m) {
@@ -180,12 +180,12 @@ func (b *blamer) items(e *expression, x ast.Expr, s *scope) ([]item, bool) {
 
 // elements follows where the elements of a list come from: fields of the object, lists put together or filtered. A nil path
 // stands for an element that comes from nowhere in the object.
-func (b *blamer) elements(e *expression, x ast.Expr, s *scope) ([]policies.Path, bool) {
+func (b *blamer) elements(e *Expression, x ast.Expr, s *scope) ([]policies.Path, bool) {
 	if !b.spend() {
 		return nil, false
 	}
 	if path, ok := b.place(e, x, s); ok {
-		content, _ := policies.Lookup(b.content, path)
+		content, _ := policies.Lookup(b.Content, path)
 		if list, ok := content.([]any); ok {
 			paths := make([]policies.Path, len(list))
 			for i := range list {
@@ -197,7 +197,7 @@ func (b *blamer) elements(e *expression, x ast.Expr, s *scope) ([]policies.Path,
 	switch x.Kind() {
 	case ast.SelectKind:
 		if v := b.variable(e, x); v != nil {
-			return b.elements(v, v.checked.NativeRep().Expr(), nil)
+			return b.elements(v, v.Checked.NativeRep().Expr(), nil)
 		}
 	case ast.ListKind:
 		paths := make([]policies.Path, 0, x.AsList().Size())
@@ -214,7 +214,7 @@ func (b *blamer) elements(e *expression, x ast.Expr, s *scope) ([]policies.Path,
 	return nil, false
 }
 
-func (b *blamer) elementsOfCall(e *expression, call ast.CallExpr, s *scope) ([]policies.Path, bool) {
+func (b *blamer) elementsOfCall(e *Expression, call ast.CallExpr, s *scope) ([]policies.Path, bool) {
 	args := call.Args()
 	switch call.FunctionName() {
 	case operators.Add:
@@ -239,7 +239,7 @@ func (b *blamer) elementsOfCall(e *expression, call ast.CallExpr, s *scope) ([]p
 }
 
 // elementsOfMacro follows filter and map.
-func (b *blamer) elementsOfMacro(e *expression, x ast.Expr, s *scope) ([]policies.Path, bool) {
+func (b *blamer) elementsOfMacro(e *Expression, x ast.Expr, s *scope) ([]policies.Path, bool) {
 	if body, inner, ok := b.binding(e, x, s); ok {
 		return b.elements(e, body, inner)
 	}
