@@ -1,5 +1,3 @@
-// Package trace answers the question which commit declared a change. It compares what a request writes with what Git declares,
-// field by field, and knows of Git only what it is handed: it imports no Git, no renderer and no cluster.
 package trace
 
 import (

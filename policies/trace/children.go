@@ -1,0 +1,443 @@
+package trace
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// maker makes of a live owner what its controller makes of it, as far as Git's content goes. b has the object that is written, and
+// gets the one that is expected. It returns why the owner makes no such object; "" when it does.
+type maker func(ctx context.Context, b *builder, owner *policies.Object) (why string, err error)
+
+// made admits the creation of what a controller makes of an owner: the owner controls it by name and uid, is there, comes from what
+// is declared, and the content is what its controller makes of the owner's.
+func made(kind string, make maker) rule {
+	return func(ctx context.Context, r *review) ([]policies.Violation, error) {
+		x, ok := controllerOf(r.c.Object)
+		if !ok || !matchesKind([]string{kind}, x.kind.GroupKind()) {
+			return because("%s has no controller of the kind %s", r.name(), kind), nil
+		}
+		owner, err := r.ownerObject(ctx, x, r.key.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		if owner == nil {
+			return because("%s names %s with uid %q as its controller, and there is none", r.name(), x, x.uid), nil
+		}
+		root, ok, err := r.traces(ctx, owner)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return because("%s comes from %s, which no accepted commit declares", r.name(), root), nil
+		}
+		return r.asMade(ctx, owner, make)
+	}
+}
+
+// asMade compares the object with what is made of the owner.
+func (r *review) asMade(ctx context.Context, owner *policies.Object, make maker) ([]policies.Violation, error) {
+	b := &builder{r: r, ctx: ctx, written: r.c.Object.Map(), expected: map[string]any{}, meta: map[string]any{}, ownLabels: true, ownNotes: true, ownSpecs: true}
+	b.writtenMeta = asMap(b.written["metadata"])
+	for _, key := range []string{"apiVersion", "kind"} {
+		b.same(b.expected, b.written, key)
+	}
+	for _, key := range []string{"name", "namespace", "generateName"} {
+		b.same(b.meta, b.writtenMeta, key)
+	}
+	b.expected["metadata"] = b.meta
+	b.meta["labels"], b.meta["annotations"], b.expected["spec"] = map[string]any{}, map[string]any{}, map[string]any{}
+	for _, item := range asList(b.writtenMeta["ownerReferences"]) {
+		if x := readOwner(asMap(item)); x.controller {
+			b.meta["ownerReferences"] = []any{item}
+		}
+	}
+	why, err := make(ctx, b, owner)
+	if err == nil {
+		err = b.err
+	}
+	if err != nil || why != "" {
+		return because("%s: %s", r.name(), why), err
+	}
+	if len(b.spec()) == 0 {
+		delete(b.expected, "spec")
+	}
+	var out []policies.Violation
+	for _, d := range Compare(Content{Declared: b.expected, New: b.written, Lists: r.lists()}) {
+		if r.injected(edit{path: d.Path, steps: r.steps(d.Path, b.written), now: d.Got}) {
+			continue
+		}
+		v := policies.Violation{Path: d.Path}
+		switch d.Cause {
+		case NotDeclared:
+			v.Message = fmt.Sprintf("%s: %s is not what %s makes: it has none", d.Path, r.value(d.Path, d.Got, "what is set"), owner)
+		case Dropped:
+			v.Message = fmt.Sprintf("%s: is left out, and %s makes %s", d.Path, owner, r.value(d.Path, d.Declared, "it"))
+		default:
+			v.Message = fmt.Sprintf("%s: %s is not what %s makes: %s", d.Path, r.value(d.Path, d.Got, "the value"), owner, r.value(d.Path, d.Declared, "another"))
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// lookup is a map inside an object.
+func lookup(o map[string]any, path ...any) map[string]any {
+	v, _ := policies.Lookup(o, path)
+	return asMap(v)
+}
+
+// template takes the metadata and the spec of a Pod template.
+func (b *builder) template(t map[string]any) {
+	meta := asMap(t["metadata"])
+	maps.Copy(b.labels(), asMap(meta["labels"]))
+	maps.Copy(b.annotations(), asMap(meta["annotations"]))
+	if f := asList(meta["finalizers"]); len(f) > 0 {
+		b.meta["finalizers"] = f
+	}
+	maps.Copy(b.spec(), asMap(t["spec"]))
+}
+
+// take takes labels or annotations from what is written whatever they say: what the controller computes.
+func (b *builder) take(section string, keys ...string) {
+	for _, key := range keys {
+		if v, ok := asMap(b.writtenMeta[section])[key]; ok {
+			asMap(b.meta[section])[key] = v
+		}
+	}
+}
+
+func podOfReplicas(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	b.template(lookup(owner.Map(), "spec", "template"))
+	b.pod(b.spec(), b.writtenSpec())
+	return "", nil
+}
+
+func podOfDaemonSet(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	b.template(lookup(owner.Map(), "spec", "template"))
+	b.take("labels", "controller-revision-hash", "pod-template-generation")
+	spec, w := b.spec(), b.writtenSpec()
+	if affinity, ok := ofNode(asMap(spec["affinity"]), asMap(w["affinity"])); ok {
+		spec["affinity"] = affinity
+	}
+	b.pod(spec, w)
+	return "", nil
+}
+
+// ofNode is the affinity of a template with the node that the DaemonSet controller chose: each required term names the node's
+// name, and there is one where the template has none.
+func ofNode(template, written map[string]any) (map[string]any, bool) {
+	const required = "requiredDuringSchedulingIgnoredDuringExecution"
+	terms := asList(lookup(written, "nodeAffinity", required)["nodeSelectorTerms"])
+	if len(terms) == 0 {
+		return nil, false
+	}
+	match := asList(asMap(terms[0])["matchFields"])
+	if len(match) != 1 {
+		return nil, false
+	}
+	values := asList(asMap(match[0])["values"])
+	if len(values) != 1 || !Equal(match[0], map[string]any{"key": "metadata.name", "operator": "In", "values": values}) {
+		return nil, false
+	}
+	old := asList(lookup(template, "nodeAffinity", required)["nodeSelectorTerms"])
+	if len(old) == 0 {
+		old = []any{map[string]any{}}
+	}
+	var made []any
+	for _, term := range old {
+		t := maps.Clone(asMap(term))
+		t["matchFields"] = match
+		made = append(made, t)
+	}
+	out := maps.Clone(template)
+	if out == nil {
+		out = map[string]any{}
+	}
+	node := maps.Clone(asMap(out["nodeAffinity"]))
+	if node == nil {
+		node = map[string]any{}
+	}
+	node[required] = map[string]any{"nodeSelectorTerms": made}
+	out["nodeAffinity"] = node
+	return out, true
+}
+
+func podOfJob(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	b.template(lookup(owner.Map(), "spec", "template"))
+	b.finalizer("batch.kubernetes.io/job-tracking")
+	const index = "batch.kubernetes.io/job-completion-index"
+	b.take("labels", index)
+	b.take("annotations", index, "batch.kubernetes.io/job-index-failure-count", "batch.kubernetes.io/job-index-ignored-failure-count")
+	spec, w := b.spec(), b.writtenSpec()
+	if text(owner, "spec", "completionMode") == "Indexed" {
+		if host, _ := w["hostname"].(string); spec["hostname"] == nil && strings.HasPrefix(host, owner.Name+"-") {
+			spec["hostname"] = host
+		}
+		env := func(c, written map[string]any) {
+			for _, e := range asList(written["env"]) {
+				ref := lookup(asMap(e), "valueFrom", "fieldRef")
+				if asMap(e)["name"] == "JOB_COMPLETION_INDEX" && !named(asList(c["env"]), "JOB_COMPLETION_INDEX") &&
+					(ref["fieldPath"] == "metadata.labels['"+index+"']" || ref["fieldPath"] == "metadata.annotations['"+index+"']") {
+					c["env"] = append(slices.Clone(asList(c["env"])), e)
+				}
+			}
+		}
+		for _, key := range []string{"initContainers", "containers"} {
+			if spec[key] != nil {
+				spec[key] = paired(asList(spec[key]), asList(w[key]), []string{"name"}, env)
+			}
+		}
+	}
+	b.pod(spec, w)
+	return "", nil
+}
+
+// podOfStatefulSet compares with the StatefulSet's template or, while it rolls out, with the revision that the Pod names.
+func podOfStatefulSet(ctx context.Context, b *builder, owner *policies.Object) (string, error) {
+	template := lookup(owner.Map(), "spec", "template")
+	revision, _ := asMap(b.writtenMeta["labels"])["controller-revision-hash"].(string)
+	if revision != "" && revision != text(owner, "status", "updateRevision") {
+		recorded := func(o *policies.Object) bool {
+			x, ok := controllerOf(o)
+			return ok && x.uid == text(owner, "metadata", "uid")
+		}
+		o, err := b.r.live(ctx, Ref{Kind: policies.GroupVersionKind{Group: "apps", Version: "v1", Kind: "ControllerRevision"}, Namespace: b.r.key.Namespace, Name: revision}, recorded)
+		if err != nil {
+			return "", err
+		}
+		if recorded(o) {
+			template = maps.Clone(lookup(o.Map(), "data", "spec", "template"))
+			delete(template, "$patch")
+		}
+	}
+	b.template(template)
+	ordinal, isOrdinal := strings.CutPrefix(b.r.key.Name, owner.Name+"-")
+	if !isOrdinal || !isNumber(ordinal) {
+		return fmt.Sprintf("%s makes Pods named %s-0 and on", owner, owner.Name), nil
+	}
+	b.take("labels", "controller-revision-hash", "controller.kubernetes.io/hash")
+	b.note("labels", "statefulset.kubernetes.io/pod-name", b.r.key.Name)
+	b.note("labels", "apps.kubernetes.io/pod-index", ordinal)
+	spec, w := b.spec(), b.writtenSpec()
+	if w["hostname"] == b.r.key.Name {
+		spec["hostname"] = b.r.key.Name
+	}
+	if service := text(owner, "spec", "serviceName"); service != "" && w["subdomain"] == service {
+		spec["subdomain"] = service
+	}
+	claims, _ := policies.Lookup(owner.Map(), policies.Path{"spec", "volumeClaimTemplates"})
+	volumes := slices.Clone(asList(spec["volumes"]))
+	for _, c := range asList(claims) {
+		name, _ := lookup(asMap(c), "metadata")["name"].(string)
+		volumes = slices.DeleteFunc(volumes, func(v any) bool { return asMap(v)["name"] == name })
+		volumes = append(volumes, map[string]any{"name": name, "persistentVolumeClaim": map[string]any{"claimName": name + "-" + b.r.key.Name}})
+	}
+	if len(volumes) > 0 {
+		spec["volumes"] = inOrderOf(volumes, asList(w["volumes"]))
+	}
+	b.pod(spec, w)
+	return "", nil
+}
+
+// inOrderOf is a list of named items in the order in which another one has them, and then what only it has.
+func inOrderOf(list, order []any) []any {
+	var out []any
+	for _, o := range order {
+		for _, item := range list {
+			if asMap(item)["name"] == asMap(o)["name"] {
+				out = append(out, item)
+			}
+		}
+	}
+	for _, item := range list {
+		name, _ := asMap(item)["name"].(string)
+		if !named(order, name) {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+const templateHash = "pod-template-hash"
+
+func replicaSetOfDeployment(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	hash, _ := asMap(b.writtenMeta["labels"])[templateHash].(string)
+	if hash == "" || b.r.key.Name != owner.Name+"-"+hash {
+		return fmt.Sprintf("%s makes ReplicaSets named %s and the hash of the template", owner, owner.Name), nil
+	}
+	template := maps.Clone(lookup(owner.Map(), "spec", "template"))
+	b.sub(b.sub(template, "metadata"), "labels")[templateHash] = hash
+	maps.Copy(b.labels(), lookup(template, "metadata", "labels"))
+	b.carried(owner)
+	spec, w, from := b.spec(), b.writtenSpec(), lookup(owner.Map(), "spec")
+	spec["template"] = template
+	selector := maps.Clone(asMap(from["selector"]))
+	b.sub(selector, "matchLabels")[templateHash] = hash
+	spec["selector"] = selector
+	b.fill(spec, from, "minReadySeconds")
+	b.fill(spec, w, "replicas")
+	return "", nil
+}
+
+// carried takes the annotations of a Deployment that its ReplicaSets carry, and those that the controller writes on them.
+func (b *builder) carried(owner *policies.Object) {
+	theirs := lookup(owner.Map(), "metadata", "annotations")
+	for key, value := range asMap(b.writtenMeta["annotations"]) {
+		if strings.HasPrefix(key, "deployment.kubernetes.io/") || Equal(value, theirs[key]) {
+			b.annotations()[key] = value
+		}
+	}
+}
+
+// scaledReplicaSet admits that a ReplicaSet of a traced Deployment gets another number of replicas, the Deployment's annotations,
+// or the Deployment as its owner.
+func scaledReplicaSet(ctx context.Context, r *review) ([]policies.Violation, error) {
+	found, err := adoption("Deployment.apps", "spec.replicas", "spec.minReadySeconds", "metadata.annotations", "metadata.labels["+templateHash+"]")(ctx, r)
+	if err != nil || len(found) > 0 {
+		return found, err
+	}
+	x, ok := controllerOf(r.c.Object)
+	if !ok {
+		return nil, nil // it is let go: nothing but the owner changed, or adoption would have said
+	}
+	carried := true
+	for _, e := range r.edits() {
+		if e.steps[0] == "spec" || len(e.steps) == 3 && e.steps[1] == "annotations" && e.now != nil && !strings.HasPrefix(e.steps[2], "deployment.kubernetes.io/") {
+			carried = false
+		}
+	}
+	if carried {
+		return nil, nil
+	}
+	owner, err := r.ownerObject(ctx, x, r.key.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	if owner == nil {
+		return because("%s names %s with uid %q as its controller, and there is none", r.name(), x, x.uid), nil
+	}
+	root, ok, err := r.traces(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return because("%s comes from %s, which no accepted commit declares", r.name(), root), nil
+	}
+	theirs := lookup(owner.Map(), "metadata", "annotations")
+	return r.outside(func(e edit) bool {
+		switch {
+		case len(e.steps) == 3 && e.steps[1] == "annotations" && e.now != nil && !strings.HasPrefix(e.steps[2], "deployment.kubernetes.io/"):
+			return Equal(e.now, theirs[e.steps[2]])
+		case len(e.steps) == 2 && e.steps[1] == "minReadySeconds":
+			return Equal(e.now, lookup(owner.Map(), "spec")["minReadySeconds"])
+		}
+		return true
+	}), nil
+}
+
+// revision compares what is recorded of a template with the owner's.
+func revision(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	template := maps.Clone(lookup(owner.Map(), "spec", "template"))
+	template["$patch"] = "replace"
+	b.expected["data"] = map[string]any{"spec": map[string]any{"template": template}}
+	b.fill(b.expected, b.written, "revision")
+	for _, labels := range []map[string]any{lookup(template, "metadata", "labels"), lookup(owner.Map(), "spec", "selector", "matchLabels")} {
+		for key, value := range labels {
+			if s, ok := value.(string); ok {
+				b.note("labels", key, s)
+			}
+		}
+	}
+	b.take("labels", "controller-revision-hash", "controller.kubernetes.io/hash")
+	for key, value := range lookup(owner.Map(), "metadata", "annotations") {
+		if s, ok := value.(string); ok {
+			b.note("annotations", key, s)
+		}
+	}
+	return "", nil
+}
+
+func jobOfCronJob(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	template := lookup(owner.Map(), "spec", "jobTemplate")
+	meta := asMap(template["metadata"])
+	maps.Copy(b.labels(), asMap(meta["labels"]))
+	maps.Copy(b.annotations(), asMap(meta["annotations"]))
+	b.take("annotations", "batch.kubernetes.io/cronjob-scheduled-timestamp")
+	spec, w := b.spec(), b.writtenSpec()
+	maps.Copy(spec, asMap(template["spec"]))
+	for key, preset := range map[string]any{
+		"parallelism": int64(1), "completions": int64(1), "backoffLimit": int64(6), "completionMode": "NonIndexed", "suspend": false, "manualSelector": false,
+	} {
+		if Equal(w[key], preset) {
+			b.fill(spec, w, key)
+		}
+	}
+	b.fill(spec, w, "podReplacementPolicy")
+	b.job()
+	return "", nil
+}
+
+func claimOfPod(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	for _, v := range asList(lookup(owner.Map(), "spec")["volumes"]) {
+		name, _ := asMap(v)["name"].(string)
+		template := lookup(asMap(v), "ephemeral", "volumeClaimTemplate")
+		if template == nil || b.r.key.Name != owner.Name+"-"+name {
+			continue
+		}
+		b.claim(template)
+		return "", nil
+	}
+	return fmt.Sprintf("%s has no ephemeral volume of that name", owner), nil
+}
+
+// claim takes a template of a PersistentVolumeClaim.
+func (b *builder) claim(template map[string]any) {
+	maps.Copy(b.labels(), lookup(template, "metadata", "labels"))
+	maps.Copy(b.annotations(), lookup(template, "metadata", "annotations"))
+	maps.Copy(b.spec(), asMap(template["spec"]))
+	if w := b.writtenSpec(); w["volumeMode"] == "Filesystem" {
+		b.fill(b.spec(), w, "volumeMode")
+	}
+	b.byKind()
+}
+
+var statefulSetKind = policies.GroupKind{Group: "apps", Kind: "StatefulSet"}
+
+// claimOfStatefulSet admits the claims that a declared StatefulSet's templates ask for.
+func claimOfStatefulSet(ctx context.Context, r *review) ([]policies.Violation, error) {
+	for _, f := range r.j.Index.In(statefulSetKind, r.key.Namespace) {
+		claims, _ := policies.Lookup(f.Object.Settled(), policies.Path{"spec", "volumeClaimTemplates"})
+		for _, c := range asList(claims) {
+			name, _ := lookup(asMap(c), "metadata")["name"].(string)
+			ordinal, ok := strings.CutPrefix(r.key.Name, name+"-"+f.Object.Name+"-")
+			if !ok || !isNumber(ordinal) {
+				continue
+			}
+			return r.asMade(ctx, f.Object, func(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+				b.claim(asMap(c))
+				for key, value := range lookup(owner.Settled(), "spec", "selector", "matchLabels") {
+					if s, ok := value.(string); ok {
+						b.note("labels", key, s)
+					}
+				}
+				return "", nil
+			})
+		}
+	}
+	return because("%s is the claim of no declared StatefulSet", r.name()), nil
+}
+
+// claimTied admits that a claim is tied to its StatefulSet or Pod, or let go.
+func claimTied(ctx context.Context, r *review) ([]policies.Violation, error) {
+	found, err := adoption("StatefulSet.apps")(ctx, r)
+	if err != nil || len(found) == 0 {
+		return found, err
+	}
+	return adoption("Pod")(ctx, r)
+}

@@ -1,0 +1,486 @@
+package trace
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// completed is the stored form of what Git declares with what a reconciler and the API server add to it: the reconciler's marks
+// and what only the cluster could assign. Each addition is taken from what is written only when it is what they would add.
+// What is returned shares what it does not add to with stored, which is not changed.
+func (r *review) completed(ctx context.Context, f *policies.Form, stored map[string]any) (map[string]any, error) {
+	b := &builder{r: r, ctx: ctx, written: r.c.Object.Map(), expected: maps.Clone(stored)}
+	if b.expected == nil {
+		b.expected = map[string]any{}
+	}
+	b.meta = b.sub(b.expected, "metadata")
+	b.writtenMeta = asMap(b.written["metadata"])
+	for _, key := range []string{"name", "namespace", "generateName"} {
+		// They are the key that the form was found by; namespace and name may be the reconciler's to fill in.
+		b.same(b.meta, b.writtenMeta, key)
+	}
+	if _, ok := b.expected["apiVersion"]; ok {
+		b.expected["apiVersion"] = b.written["apiVersion"]
+	}
+	b.marks(f)
+	b.lastApplied(f, stored)
+	b.byKind()
+	return b.expected, b.err
+}
+
+// builder adds to a declared object what is not Git's to declare.
+type builder struct {
+	r                             *review
+	ctx                           context.Context
+	written, writtenMeta          map[string]any
+	expected, meta                map[string]any
+	ownLabels, ownNotes, ownSpecs bool // the map in expected is a copy already
+	err                           error
+}
+
+// sub returns a copy of a map in m that may be changed, in its place.
+func (b *builder) sub(m map[string]any, key string) map[string]any {
+	c := maps.Clone(asMap(m[key]))
+	if c == nil {
+		c = map[string]any{}
+	}
+	m[key] = c
+	return c
+}
+
+func (b *builder) labels() map[string]any {
+	if !b.ownLabels {
+		b.ownLabels = true
+		b.sub(b.meta, "labels")
+	}
+	return asMap(b.meta["labels"])
+}
+
+func (b *builder) annotations() map[string]any {
+	if !b.ownNotes {
+		b.ownNotes = true
+		b.sub(b.meta, "annotations")
+	}
+	return asMap(b.meta["annotations"])
+}
+
+func (b *builder) spec() map[string]any {
+	if !b.ownSpecs {
+		b.ownSpecs = true
+		b.sub(b.expected, "spec")
+	}
+	return asMap(b.expected["spec"])
+}
+
+func (b *builder) writtenSpec() map[string]any { return asMap(b.written["spec"]) }
+
+// same takes a field from what is written.
+func (b *builder) same(to, from map[string]any, key string) {
+	if v, ok := from[key]; ok {
+		to[key] = v
+	} else {
+		delete(to, key)
+	}
+}
+
+// fill takes a field from what is written where nothing is declared.
+func (b *builder) fill(to, from map[string]any, keys ...string) {
+	for _, key := range keys {
+		if v, ok := from[key]; ok && v != nil && to[key] == nil {
+			to[key] = v
+		}
+	}
+}
+
+// note takes a label or annotation from what is written when it is the given text.
+func (b *builder) note(section, key string, values ...string) {
+	got, ok := asMap(b.writtenMeta[section])[key].(string)
+	if !ok || !slices.Contains(values, got) {
+		return
+	}
+	if section == "labels" {
+		b.labels()[key] = got
+	} else {
+		b.annotations()[key] = got
+	}
+}
+
+// finalizer takes a finalizer from what is written.
+func (b *builder) finalizer(name string) {
+	if contains(asList(b.writtenMeta["finalizers"]), name) && !contains(asList(b.meta["finalizers"]), name) {
+		b.meta["finalizers"] = append(slices.Clone(asList(b.meta["finalizers"])), name)
+	}
+}
+
+// marks are what the reconciler of a unit writes on everything that it applies.
+func (b *builder) marks(f *policies.Form) {
+	u, r := f.Unit, b.r
+	switch u.Kind {
+	case "Kustomization":
+		b.note("labels", "kustomize.toolkit.fluxcd.io/name", u.Name)
+		b.note("labels", "kustomize.toolkit.fluxcd.io/namespace", u.Namespace)
+	case "HelmRelease":
+		b.note("labels", "helm.toolkit.fluxcd.io/name", u.Name)
+		b.note("labels", "helm.toolkit.fluxcd.io/namespace", u.Namespace)
+		b.note("labels", "app.kubernetes.io/managed-by", "Helm")
+	case "Application":
+		names := []string{u.Name}
+		if u.Namespace != "" {
+			names = append(names, u.Namespace+"_"+u.Name)
+		}
+		b.note("labels", "app.kubernetes.io/instance", names...)
+		var ids []string
+		for _, name := range names {
+			ids = append(ids, name+":"+r.governed.Group+"/"+r.governed.Kind+":"+r.key.Namespace+"/"+r.key.Name)
+		}
+		b.note("annotations", trackingID, ids...)
+		if isHook(f.Object) {
+			b.finalizer("argocd.argoproj.io/hook-finalizer")
+		}
+	}
+	if hash, ok := asMap(b.writtenMeta["annotations"])["kustomize.toolkit.fluxcd.io/checksum"].(string); ok && len(hash) <= 64 {
+		b.annotations()["kustomize.toolkit.fluxcd.io/checksum"] = hash
+	}
+}
+
+// lastApplied takes the annotation of client-side apply from what is written when all that it says is declared: later applies
+// take away what it names and the manifest does not.
+func (b *builder) lastApplied(f *policies.Form, stored map[string]any) {
+	written, ok := asMap(b.writtenMeta["annotations"])[lastApplied].(string)
+	if !ok {
+		return
+	}
+	if b.r.c.Old != nil && text(b.r.c.Old, "metadata", "annotations", lastApplied) == written {
+		return // unchanged, and compared as that
+	}
+	var said map[string]any
+	if json.Unmarshal([]byte(written), &said) != nil {
+		return
+	}
+	said = integers(said).(map[string]any)
+	b.meta["annotations"] = b.annotations()
+	for _, declared := range []map[string]any{f.Object.Map(), stored} {
+		full := maps.Clone(declared)
+		meta := maps.Clone(asMap(declared["metadata"]))
+		notes := maps.Clone(b.annotations())
+		meta["labels"], meta["annotations"] = b.labelsOr(meta), notes
+		for _, key := range []string{"name", "namespace"} {
+			b.same(meta, b.writtenMeta, key)
+		}
+		full["metadata"] = meta
+		full["apiVersion"], full["kind"] = b.written["apiVersion"], b.written["kind"]
+		if says(full, said, b.r.lists(), opaque(f)) {
+			b.annotations()[lastApplied] = written
+			return
+		}
+	}
+}
+
+func (b *builder) labelsOr(meta map[string]any) any {
+	if l := asMap(b.meta["labels"]); len(l) > 0 {
+		return l
+	}
+	return meta["labels"]
+}
+
+// says reports whether all that a manifest says is declared. Empty maps say nothing.
+func says(declared, said map[string]any, lists func(policies.Path) List, opaque func(policies.Path) bool) bool {
+	for _, d := range Compare(Content{Declared: declared, New: said, Lists: lists, Opaque: opaque}) {
+		if d.Cause != Dropped && !(d.Cause == NotDeclared && empty(d.Got)) {
+			return false
+		}
+	}
+	return empty(said["status"])
+}
+
+// integers turns the whole numbers of decoded JSON into int64, as objects have them.
+func integers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			v[k] = integers(x)
+		}
+	case []any:
+		for i, x := range v {
+			v[i] = integers(x)
+		}
+	case float64:
+		if n := int64(v); float64(n) == v {
+			return n
+		}
+	}
+	return v
+}
+
+// byKind adds what the API server and its admission assign to objects of a kind.
+func (b *builder) byKind() {
+	w := b.writtenSpec()
+	switch b.r.governed {
+	case namespaceKind:
+		b.note("labels", "kubernetes.io/metadata.name", b.r.key.Name)
+		if Equal(w["finalizers"], []any{"kubernetes"}) {
+			b.spec()["finalizers"] = w["finalizers"]
+		}
+	case policies.GroupKind{Kind: "Service"}:
+		b.service()
+	case podKind:
+		b.pod(b.spec(), w)
+	case policies.GroupKind{Group: "batch", Kind: "Job"}:
+		b.job()
+	case policies.GroupKind{Kind: "PersistentVolumeClaim"}:
+		b.finalizer("kubernetes.io/pvc-protection")
+		b.defaultClass("storageClassName", "storageclass.kubernetes.io/is-default-class", policies.GroupVersionKind{Group: "storage.k8s.io", Version: "v1", Kind: "StorageClass"})
+	case policies.GroupKind{Kind: "PersistentVolume"}:
+		b.finalizer("kubernetes.io/pv-protection")
+	case policies.GroupKind{Group: "networking.k8s.io", Kind: "Ingress"}:
+		b.defaultClass("ingressClassName", "ingressclass.kubernetes.io/is-default-class", policies.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "IngressClass"})
+	case policies.GroupKind{Group: "apps", Kind: "DaemonSet"}:
+		generation := "deprecated.daemonset.template.generation"
+		if n, ok := asMap(b.writtenMeta["annotations"])[generation].(string); ok && isNumber(n) {
+			b.annotations()[generation] = n
+		}
+	}
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 63)
+	return err == nil
+}
+
+// service adds the addresses and ports that the API server allocates.
+func (b *builder) service() {
+	s, w := b.spec(), b.writtenSpec()
+	ip, _ := w["clusterIP"].(string)
+	if s["clusterIP"] == nil && ip != "None" {
+		b.fill(s, w, "clusterIP")
+	}
+	if ips := asList(w["clusterIPs"]); s["clusterIPs"] == nil && len(ips) > 0 && Equal(ips[0], s["clusterIP"]) && (len(ips) == 1 || !contains(ips, "None")) {
+		s["clusterIPs"] = ips
+	}
+	b.fill(s, w, "ipFamilies", "ipFamilyPolicy")
+	kind, _ := s["type"].(string)
+	if kind != "NodePort" && kind != "LoadBalancer" {
+		return
+	}
+	if s["externalTrafficPolicy"] == "Local" {
+		b.fill(s, w, "healthCheckNodePort")
+	}
+	s["ports"] = paired(asList(s["ports"]), asList(w["ports"]), []string{"port", "protocol"}, func(port, written map[string]any) {
+		b.fill(port, written, "nodePort")
+	})
+}
+
+// paired returns a copy of a list whose items are completed by those of another list with the same keys.
+func paired(declared, written []any, keys []string, complete func(declared, written map[string]any)) []any {
+	at, ok := index(written, keys)
+	if !ok {
+		return declared
+	}
+	out := make([]any, len(declared))
+	for i, item := range declared {
+		out[i] = item
+		m, isMap := item.(map[string]any)
+		if k, found := at[keyOf(item, keys)]; found && isMap {
+			m = maps.Clone(m)
+			complete(m, asMap(written[k]))
+			out[i] = m
+		}
+	}
+	return out
+}
+
+// job adds the selector and the labels that the API server derives from the Job's uid and name.
+func (b *builder) job() {
+	s, w := b.spec(), b.writtenSpec()
+	uid, _ := b.writtenMeta["uid"].(string)
+	name, _ := b.writtenMeta["name"].(string)
+	if manual, _ := s["manualSelector"].(bool); manual || uid == "" {
+		return
+	}
+	if s["selector"] == nil && Equal(w["selector"], map[string]any{"matchLabels": map[string]any{"batch.kubernetes.io/controller-uid": uid}}) {
+		s["selector"] = w["selector"]
+	}
+	template := b.sub(s, "template")
+	meta := b.sub(template, "metadata")
+	labels := b.sub(meta, "labels")
+	written, _ := policies.Lookup(w, policies.Path{"template", "metadata", "labels"})
+	for key, want := range map[string]string{
+		"batch.kubernetes.io/controller-uid": uid, "controller-uid": uid, "batch.kubernetes.io/job-name": name, "job-name": name,
+	} {
+		if asMap(written)[key] == want {
+			labels[key] = want
+		}
+	}
+	if len(labels) == 0 {
+		delete(meta, "labels")
+	}
+	if len(meta) == 0 && asMap(w["template"])["metadata"] == nil {
+		delete(template, "metadata")
+	}
+	b.fill(s, w, "manualSelector")
+}
+
+// defaultClass adds the class that the cluster gives to objects which name none.
+func (b *builder) defaultClass(field, mark string, kind policies.GroupVersionKind) {
+	name, _ := b.writtenSpec()[field].(string)
+	if name == "" || b.spec()[field] != nil {
+		return
+	}
+	if b.r.c.Old != nil && text(b.r.c.Old, "spec", field) == name {
+		return
+	}
+	isDefault := func(o *policies.Object) bool { return o != nil && text(o, "metadata", "annotations", mark) == "true" }
+	class, err := b.r.live(b.ctx, Ref{Kind: kind, Name: name}, isDefault)
+	if err != nil {
+		b.err = err
+	} else if isDefault(class) {
+		b.spec()[field] = name
+	}
+}
+
+// apiAccess is where the token of a Pod's service account is mounted.
+const apiAccess = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+// pod adds what admission and defaulting add to the spec of a Pod. spec is a copy of the declared one; w is what is written.
+func (b *builder) pod(spec, w map[string]any) {
+	if spec["serviceAccountName"] == nil && w["serviceAccountName"] == "default" {
+		spec["serviceAccountName"] = "default"
+	}
+	if spec["serviceAccount"] == nil && w["serviceAccount"] == spec["serviceAccountName"] {
+		b.fill(spec, w, "serviceAccount")
+	}
+	// Admission computes these, and refuses what it did not: the values cannot be other than the class's.
+	b.fill(spec, w, "priority", "preemptionPolicy")
+	if spec["priorityClassName"] == nil {
+		b.fill(spec, w, "priorityClassName")
+	}
+	if spec["enableServiceLinks"] == nil && w["enableServiceLinks"] == true {
+		spec["enableServiceLinks"] = true
+	}
+	b.fill(spec, w, "imagePullSecrets") // the service account's
+	runtimeClass := spec["runtimeClassName"] != nil
+	if runtimeClass {
+		b.fill(spec, w, "overhead")
+		spec["nodeSelector"] = union(asMap(spec["nodeSelector"]), asMap(w["nodeSelector"]))
+	}
+	if extra := tolerations(asList(spec["tolerations"]), asList(w["tolerations"]), runtimeClass); extra {
+		spec["tolerations"] = w["tolerations"]
+	}
+	access := map[string]bool{}
+	for _, v := range asList(w["volumes"]) {
+		name, _ := asMap(v)["name"].(string)
+		if isAPIAccess(asMap(v)) && !named(asList(spec["volumes"]), name) {
+			access[name] = true
+			spec["volumes"] = append(slices.Clone(asList(spec["volumes"])), v)
+		}
+	}
+	for _, key := range []string{"initContainers", "containers"} {
+		if spec[key] == nil {
+			continue
+		}
+		spec[key] = paired(asList(spec[key]), asList(w[key]), []string{"name"}, func(c, written map[string]any) {
+			b.container(c, written, access, spec["hostNetwork"] == true)
+		})
+	}
+	if limits, ok := asMap(b.writtenMeta["annotations"])["kubernetes.io/limit-ranger"].(string); ok {
+		b.annotations()["kubernetes.io/limit-ranger"] = limits
+	}
+}
+
+func (b *builder) container(c, w map[string]any, access map[string]bool, hostNetwork bool) {
+	if w["imagePullPolicy"] == "Always" {
+		c["imagePullPolicy"] = "Always"
+	}
+	for _, m := range asList(w["volumeMounts"]) {
+		mount := asMap(m)
+		name, _ := mount["name"].(string)
+		if access[name] && Equal(mount, map[string]any{"name": name, "readOnly": true, "mountPath": apiAccess}) {
+			c["volumeMounts"] = append(slices.Clone(asList(c["volumeMounts"])), m)
+		}
+	}
+	// Limits that a LimitRange gives, and requests that follow from limits.
+	resources := maps.Clone(asMap(c["resources"]))
+	for _, key := range []string{"limits", "requests"} {
+		if both := union(asMap(resources[key]), asMap(asMap(w["resources"])[key])); len(both) > 0 {
+			if resources == nil {
+				resources = map[string]any{}
+			}
+			resources[key] = both
+		}
+	}
+	if resources != nil {
+		c["resources"] = resources
+	}
+	if hostNetwork {
+		c["ports"] = paired(asList(c["ports"]), asList(w["ports"]), []string{"containerPort", "protocol"}, func(port, written map[string]any) {
+			if written["hostPort"] != nil && Equal(written["hostPort"], port["containerPort"]) {
+				b.fill(port, written, "hostPort")
+			}
+		})
+	}
+}
+
+// union is a with what only b has.
+func union(a, b map[string]any) map[string]any {
+	out := maps.Clone(b)
+	if out == nil {
+		return a
+	}
+	maps.Copy(out, a)
+	return out
+}
+
+func named(list []any, name string) bool {
+	return slices.ContainsFunc(list, func(v any) bool { return asMap(v)["name"] == name })
+}
+
+// isAPIAccess says whether a volume is exactly the one that the ServiceAccount admission adds.
+func isAPIAccess(v map[string]any) bool {
+	name, _ := v["name"].(string)
+	if !strings.HasPrefix(name, "kube-api-access-") || len(v) != 2 {
+		return false
+	}
+	projected := asMap(v["projected"])
+	seconds, _ := policies.Lookup(projected, policies.Path{"sources", 0, "serviceAccountToken", "expirationSeconds"})
+	return Equal(projected, map[string]any{
+		"defaultMode": int64(420),
+		"sources": []any{
+			map[string]any{"serviceAccountToken": map[string]any{"expirationSeconds": seconds, "path": "token"}},
+			map[string]any{"configMap": map[string]any{"name": "kube-root-ca.crt", "items": []any{map[string]any{"key": "ca.crt", "path": "ca.crt"}}}},
+			map[string]any{"downwardAPI": map[string]any{"items": []any{map[string]any{
+				"path": "namespace", "fieldRef": map[string]any{"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+			}}}},
+		},
+	})
+}
+
+// tolerations says whether all that is declared is written and the rest is what the control plane adds.
+func tolerations(declared, written []any, runtimeClass bool) bool {
+	for _, d := range declared {
+		if !slices.ContainsFunc(written, func(w any) bool { return Equal(w, d) }) {
+			return false
+		}
+	}
+	for _, w := range written {
+		if slices.ContainsFunc(declared, func(d any) bool { return Equal(w, d) }) || runtimeClass {
+			continue
+		}
+		key, _ := asMap(w)["key"].(string)
+		if !slices.Contains(nodeConditions, key) || asMap(w)["operator"] != "Exists" {
+			return false
+		}
+	}
+	return true
+}
+
+// nodeConditions are the taints for which admission and the DaemonSet controller give tolerations.
+var nodeConditions = []string{
+	"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/disk-pressure", "node.kubernetes.io/memory-pressure",
+	"node.kubernetes.io/pid-pressure", "node.kubernetes.io/unschedulable", "node.kubernetes.io/network-unavailable",
+}

@@ -1,0 +1,157 @@
+package trace
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"gitgate.dev/gitgate/policies"
+)
+
+// applies says whether the actor is one that applies what Git declares: a controller of a configured reconciler, or the service
+// account that a unit declaring the object takes.
+func (r *review) applies() bool {
+	if r.j.reconcilers[r.c.Actor.User].applies() {
+		return true
+	}
+	account, ok := strings.CutPrefix(r.c.Actor.User, "system:serviceaccount:")
+	if !ok {
+		return false
+	}
+	for _, f := range r.forms() {
+		if f.Unit.ServiceAccount == account {
+			return true
+		}
+	}
+	if unit, ok := r.marked(); ok && unit.ServiceAccount == account {
+		return true
+	}
+	return slices.ContainsFunc(r.j.Index.Opaque(), func(o Opaque) bool { return o.Unit.ServiceAccount == account })
+}
+
+// mayWrite says whether the actor is who applies a unit.
+func (r *review) mayWrite(unit policies.Unit) bool {
+	if unit.ServiceAccount != "" {
+		return r.c.Actor.User == "system:serviceaccount:"+unit.ServiceAccount
+	}
+	id := r.j.reconcilers[r.c.Actor.User]
+	switch unit.Kind {
+	case "":
+		return id.applies()
+	case "Kustomization":
+		return id.account == "kustomize-controller"
+	case "HelmRelease":
+		return id.account == "helm-controller"
+	case "Application":
+		return id.account == "argocd-application-controller"
+	case "ApplicationSet":
+		return id.account == "argocd-applicationset-controller"
+	}
+	return false
+}
+
+// forms are those in which accepted commits declare the object.
+func (r *review) forms() []*policies.Form {
+	forms := r.j.Index.Lookup(r.key)
+	generate := text(r.c.Subject(), "metadata", "generateName")
+	if len(forms) > 0 || generate == "" {
+		return forms
+	}
+	unnamed := r.key
+	unnamed.Name = ""
+	for _, f := range r.j.Index.Lookup(unnamed) {
+		if text(f.Object, "metadata", "generateName") == generate && strings.HasPrefix(r.key.Name, generate) {
+			forms = append(forms, f)
+		}
+	}
+	return forms
+}
+
+// text is the string at a path of an object; "" when there is none.
+func text(o *policies.Object, path ...any) string {
+	v, _ := policies.Lookup(o.Map(), path)
+	s, _ := v.(string)
+	return s
+}
+
+// freshness is the share of the time that is left which Git may take.
+const freshness = 4
+
+// reconciled judges a change by a reconciler. When nothing declares it, Git is asked once whether it has something newer.
+func (r *review) reconciled(ctx context.Context) (policies.Finding, error) {
+	f, err := r.declared(ctx)
+	if err == nil && len(f.Violations) == 0 {
+		return f, nil
+	}
+	fetch, cancel := ctx, context.CancelFunc(func() {})
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		fetch, cancel = context.WithTimeout(ctx, left-left/freshness)
+	}
+	changed, freshErr := r.j.Index.Fresh(fetch)
+	cancel()
+	switch {
+	case freshErr != nil && err == nil:
+		return policies.Finding{}, fmt.Errorf("accepted commits known here do not declare it (%s), and whether newer ones do could not be asked: %w", f.Violations[0].Message, freshErr)
+	case !changed:
+		return f, err
+	}
+	return r.declared(ctx)
+}
+
+// declared looks for an accepted commit that declares the change.
+func (r *review) declared(ctx context.Context) (policies.Finding, error) {
+	switch {
+	case r.c.Resource.Subresource != "":
+		return r.refuse(policies.Violation{
+			Rule:    RuleSubresource,
+			Message: fmt.Sprintf("%s of %s is not written by what applies Git", r.c.Resource.Subresource, r.name()),
+		}), nil
+	case r.c.Operation == policies.Delete:
+		return r.deleted(ctx)
+	}
+	forms := r.forms()
+	if len(forms) == 0 {
+		return r.unknown()
+	}
+	var nearest *match
+	others := map[policies.Unit]bool{}
+	for _, f := range forms {
+		if !r.mayWrite(f.Unit) && !r.setMember(f) {
+			others[f.Unit] = true
+			continue
+		}
+		m, err := r.against(ctx, f)
+		if err != nil {
+			return policies.Finding{}, err
+		}
+		if len(m.violations) == 0 {
+			if replayed, ok := r.replayed(f); ok {
+				m.violations = []policies.Violation{replayed}
+			} else {
+				return pass(Reconciled, evidenceOf(f)), nil
+			}
+		}
+		if nearest == nil || len(m.violations) < len(nearest.violations) {
+			nearest = m
+		}
+	}
+	if nearest == nil {
+		f := forms[0]
+		return r.refuse(policies.Violation{
+			Rule:    RuleWriter,
+			Message: fmt.Sprintf("%s is declared by %s, which %s does not apply: %s does", r.name(), f.Unit, r.c.Actor.User, r.applier(f.Unit)),
+			Pos:     f.Object.Locate(policies.Path{"metadata", "name"}, policies.AtValue),
+		}), nil
+	}
+	finding := r.refuse(nearest.violations...)
+	finding.Evidence = append(finding.Evidence, evidenceOf(nearest.form)...)
+	return finding, nil
+}
+
+// setMember says that an ApplicationSet's controller writes one of its Applications.
+func (r *review) setMember(f *policies.Form) bool {
+	return r.governed == applicationKind && r.j.reconcilers[r.c.Actor.User].account == "argocd-applicationset-controller" && f.Unit.Kind == "Application"
+}
