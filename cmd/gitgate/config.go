@@ -22,9 +22,6 @@ type configFlags struct {
 	missing    missing
 }
 
-// missing says what becomes of objects of a kind that no schema covers. The zero value warns.
-type missing struct{ ignore, deny bool }
-
 // loaded is a bundle and where it came from.
 type loaded struct {
 	*bundle.Bundle
@@ -49,7 +46,7 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 			return nil, err
 		}
 		c.Kubernetes = l.rules.Version() // the digest is then that of a file which says so
-		return kinds(c, host, l.rules, flags.missing)
+		return kinds(c, host, l.rules, door{missing: flags.missing})
 	}
 	if file != "" {
 		l.dir = filepath.Dir(file)

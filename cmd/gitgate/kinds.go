@@ -19,19 +19,33 @@ import (
 	"gitgate.dev/gitgate/policies/schema"
 )
 
-// kinds are the kinds of policy that gitgate judges by, as the configuration wants them. No other place names them.
-func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, m missing) ([]bundle.Kind, error) {
+// door is what a door asks of the kinds. The zero value is that of gitgate check.
+type door struct {
+	missing  missing
+	answered bool // the API server has judged each object by its schema before it is asked about
+}
+
+// missing says what becomes of objects of a kind that no schema covers. The zero value warns.
+type missing struct{ ignore, deny bool }
+
+// kinds are the kinds of policy that gitgate judges by, as the configuration and a door want them. No other place names them.
+func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, d door) ([]bundle.Kind, error) {
 	if err := checkBuiltins(c); err != nil {
 		return nil, err
+	}
+	also := []string{schema.Missing}
+	if d.answered {
+		also = []string{schema.Name, schema.Apply, schema.Deprecated, schema.Missing, schema.Warnings}
 	}
 	return []bundle.Kind{
 		{
 			Name: "schema",
-			Also: []string{schema.Missing},
+			Also: also,
 			Compile: schema.Compiler(schema.Options{
 				Rules:         rules,
-				IgnoreMissing: m.ignore,
-				StrictMissing: m.deny,
+				IgnoreMissing: d.missing.ignore,
+				StrictMissing: d.missing.deny,
+				Answered:      d.answered,
 				JSONSchemas:   jsonSchemas(c),
 				Read:          host.Read,
 			}),

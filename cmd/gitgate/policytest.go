@@ -149,7 +149,7 @@ func (t *policyTests) isPolicy(file string) bool {
 		if err != nil {
 			return false
 		}
-		if t.claims, err = kinds(&bundle.Config{}, bundle.Host{}, rules, missing{}); err != nil {
+		if t.claims, err = kinds(&bundle.Config{}, bundle.Host{}, rules, door{}); err != nil {
 			return false
 		}
 	}
@@ -240,7 +240,7 @@ func (t *policyTests) load(ctx context.Context, file string, files []string) *su
 			return nil, err
 		}
 		c.Kubernetes = s.rules.Version()
-		return kinds(c, host, s.rules, missing{ignore: files != nil})
+		return kinds(c, host, s.rules, door{missing: missing{ignore: files != nil}})
 	}
 	if s.Bundle, err = bundle.Load(ctx, options); err != nil {
 		var errs []error

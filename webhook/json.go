@@ -1,0 +1,370 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// parser reads one JSON text (RFC 8259) into maps, lists, strings, bools, nil, int64 for whole numbers that fit, and float64: what
+// policies.NewObject wants. It is strict where encoding/json is not (a key twice, broken UTF-8), bounded in depth and in the number
+// of values, and makes no copy of strings without escapes: they share the text's memory.
+type parser struct {
+	text   string
+	at     int
+	depth  int // levels that are left
+	values int // map entries and list items that are left
+
+	level   int
+	request bool   // inside the field request of the outermost map
+	uid     string // of the field request.uid as soon as it was read, so that a text that breaks off later can be answered
+}
+
+// parseJSON reads all of text. uid is request.uid also when there is an error further on.
+func parseJSON(text string, depth, values int) (v any, uid string, err error) {
+	p := parser{text: text, depth: depth, values: values}
+	if !utf8.ValidString(text) {
+		// What can be read up to there may still name the request.
+		p.text = strings.ToValidUTF8(text, "�")
+		_, _ = p.value()
+		return nil, p.uid, errors.New("it is not UTF-8")
+	}
+	v, err = p.value()
+	if err == nil {
+		if p.space(); p.at < len(p.text) {
+			err = p.wrong("text follows the value")
+		}
+	}
+	return v, p.uid, err
+}
+
+func (p *parser) wrong(format string, args ...any) error {
+	return fmt.Errorf("byte %d: %s", p.at, fmt.Sprintf(format, args...))
+}
+
+func (p *parser) space() {
+	for p.at < len(p.text) {
+		switch p.text[p.at] {
+		case ' ', '\t', '\n', '\r':
+			p.at++
+		default:
+			return
+		}
+	}
+}
+
+// next goes past white space and returns the byte there, 0 at the end.
+func (p *parser) next() byte {
+	if p.at < len(p.text) && p.text[p.at] > ' ' {
+		return p.text[p.at]
+	}
+	p.space()
+	if p.at == len(p.text) {
+		return 0
+	}
+	return p.text[p.at]
+}
+
+func (p *parser) value() (any, error) {
+	switch c := p.next(); c {
+	case 0:
+		return nil, p.wrong("the text ends where a value is expected")
+	case '{':
+		return p.object()
+	case '[':
+		return p.array()
+	case '"':
+		return p.string()
+	case 't':
+		return true, p.word("true")
+	case 'f':
+		return false, p.word("false")
+	case 'n':
+		return nil, p.word("null")
+	default:
+		if c == '-' || c >= '0' && c <= '9' {
+			return p.number()
+		}
+		return nil, p.wrong("a value cannot begin with %q", c)
+	}
+}
+
+func (p *parser) word(w string) error {
+	if !strings.HasPrefix(p.text[p.at:], w) {
+		return p.wrong("expected %s", w)
+	}
+	p.at += len(w)
+	return nil
+}
+
+func (p *parser) enter() error {
+	if p.depth == 0 {
+		return p.wrong("too many levels")
+	}
+	p.depth--
+	p.level++
+	p.at++
+	return nil
+}
+
+func (p *parser) leave() {
+	p.at++
+	p.depth++
+	p.level--
+}
+
+func (p *parser) count() error {
+	if p.values == 0 {
+		return p.wrong("too many values")
+	}
+	p.values--
+	return nil
+}
+
+func (p *parser) object() (map[string]any, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	m := map[string]any{}
+	if p.next() == '}' {
+		p.leave()
+		return m, nil
+	}
+	for {
+		if p.next() != '"' {
+			return nil, p.wrong("expected a key in quotes")
+		}
+		if err := p.count(); err != nil {
+			return nil, err
+		}
+		key, err := p.string()
+		if err != nil {
+			return nil, err
+		}
+		if p.next() != ':' {
+			return nil, p.wrong("expected a colon after a key")
+		}
+		p.at++
+		if p.level == 1 {
+			p.request = key == "request"
+		}
+		v, err := p.value()
+		if err != nil {
+			return nil, err
+		}
+		if p.level == 2 && p.request && key == "uid" {
+			p.uid, _ = v.(string)
+		}
+		before := len(m)
+		if m[key] = v; len(m) == before {
+			return nil, p.wrong("key %q comes twice", shortened(key))
+		}
+		switch p.next() {
+		case ',':
+			p.at++
+		case '}':
+			p.leave()
+			return m, nil
+		default:
+			return nil, p.wrong("expected a comma or } in a map")
+		}
+	}
+}
+
+func (p *parser) array() ([]any, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	list := []any{}
+	if p.next() == ']' {
+		p.leave()
+		return list, nil
+	}
+	for {
+		if err := p.count(); err != nil {
+			return nil, err
+		}
+		v, err := p.value()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+		switch p.next() {
+		case ',':
+			p.at++
+		case ']':
+			p.leave()
+			return list, nil
+		default:
+			return nil, p.wrong("expected a comma or ] in a list")
+		}
+	}
+}
+
+func (p *parser) string() (string, error) {
+	p.at++
+	for i := p.at; i < len(p.text); i++ {
+		switch c := p.text[i]; {
+		case c == '"':
+			s := p.text[p.at:i]
+			p.at = i + 1
+			return s, nil
+		case c == '\\':
+			return p.escaped(i)
+		case c < ' ':
+			p.at = i
+			return "", p.wrong("a control character in a string")
+		}
+	}
+	p.at = len(p.text)
+	return "", p.wrong("the text ends in a string")
+}
+
+// escaped is string from the first backslash, at i, on.
+func (p *parser) escaped(i int) (string, error) {
+	var b strings.Builder
+	b.WriteString(p.text[p.at:i])
+	for i < len(p.text) {
+		c := p.text[i]
+		switch {
+		case c == '"':
+			p.at = i + 1
+			return b.String(), nil
+		case c < ' ':
+			p.at = i
+			return "", p.wrong("a control character in a string")
+		case c != '\\':
+			end := i + 1
+			for end < len(p.text) && p.text[end] != '"' && p.text[end] != '\\' && p.text[end] >= ' ' {
+				end++
+			}
+			b.WriteString(p.text[i:end])
+			i = end
+		default:
+			n, err := p.escape(&b, i)
+			if err != nil {
+				return "", err
+			}
+			i += n
+		}
+	}
+	p.at = len(p.text)
+	return "", p.wrong("the text ends in a string")
+}
+
+// escape writes what the escape at i means and returns its length. A lone half of a surrogate pair is U+FFFD, as encoding/json
+// has it.
+func (p *parser) escape(b *strings.Builder, i int) (int, error) {
+	p.at = i
+	if i+1 == len(p.text) {
+		return 0, p.wrong("the text ends in a string")
+	}
+	c := p.text[i+1]
+	if at := strings.IndexByte(`"\/bfnrt`, c); at >= 0 {
+		b.WriteByte("\"\\/\b\f\n\r\t"[at])
+		return 2, nil
+	}
+	if c != 'u' {
+		return 0, p.wrong("an escape that JSON does not have")
+	}
+	r, ok := p.hex(i)
+	if !ok {
+		return 0, p.wrong("an escape that is not finished")
+	}
+	if utf16.IsSurrogate(r) {
+		if low, ok := p.hex(i + 6); ok {
+			if full := utf16.DecodeRune(r, low); full != utf8.RuneError {
+				b.WriteRune(full)
+				return 12, nil
+			}
+		}
+		r = utf8.RuneError
+	}
+	b.WriteRune(r)
+	return 6, nil
+}
+
+// hex reads \uXXXX at i.
+func (p *parser) hex(i int) (rune, bool) {
+	if i+6 > len(p.text) || p.text[i] != '\\' || p.text[i+1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for _, c := range []byte(p.text[i+2 : i+6]) {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+func (p *parser) number() (any, error) {
+	start := p.at
+	if p.text[p.at] == '-' {
+		p.at++
+	}
+	whole := p.at
+	if !p.digits() {
+		return nil, p.wrong("a number without digits")
+	}
+	if p.text[whole] == '0' && p.at > whole+1 {
+		return nil, p.wrong("a number that begins with 0")
+	}
+	integer := true
+	if p.at < len(p.text) && p.text[p.at] == '.' {
+		integer = false
+		p.at++
+		if !p.digits() {
+			return nil, p.wrong("a number without digits after its point")
+		}
+	}
+	if p.at < len(p.text) && (p.text[p.at] == 'e' || p.text[p.at] == 'E') {
+		integer = false
+		p.at++
+		if p.at < len(p.text) && (p.text[p.at] == '+' || p.text[p.at] == '-') {
+			p.at++
+		}
+		if !p.digits() {
+			return nil, p.wrong("a number without digits in its exponent")
+		}
+	}
+	text := p.text[start:p.at]
+	if integer {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return n, nil
+		}
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return nil, p.wrong("a number that is too large")
+	}
+	return f, nil
+}
+
+func (p *parser) digits() bool {
+	start := p.at
+	for p.at < len(p.text) && p.text[p.at] >= '0' && p.text[p.at] <= '9' {
+		p.at++
+	}
+	return p.at > start
+}
+
+// shortened bounds a foreign text in a message.
+func shortened(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
