@@ -155,11 +155,16 @@ func (s *standard) judge(r *compiled, o *policies.Object, more []podStandard) ve
 		return broken(err)
 	}
 	found := s.run(pod, nil)
-	if len(found) > 0 {
-		found = s.without(found, pod, slices.Concat(s.exclude, more))
+	if len(found) > 0 && len(s.exclude) > 0 {
+		found = s.without(found, pod, s.exclude)
 	}
 	if len(found) == 0 {
 		return verdict{status: passed}
+	}
+	if len(more) > 0 {
+		if found = s.without(found, pod, more); len(found) == 0 {
+			return verdict{status: skipped, message: "exceptions take out what it forbids"}
+		}
 	}
 	var text strings.Builder
 	for _, f := range found {

@@ -65,7 +65,11 @@ type Response struct {
 
 // RuleAnswer is what a rule says, in the words of Kyverno's reports: pass, fail, warn, error or skip. A rule that has nothing to
 // say gives no answer.
-type RuleAnswer struct{ Rule, Result, Message string }
+type RuleAnswer struct {
+	Rule, Result, Message string
+	// Needs names a context entry that the rule has and nobody gave: its answer may be another where it is known. "" for none.
+	Needs string
+}
 
 // Rehearse compiles ClusterPolicies, Policies and PolicyExceptions, each by itself: one that does not compile leaves the others
 // alone. Documents of other kinds are left out. The error is ctx's.
@@ -157,7 +161,7 @@ func (r *rehearsed) judge(ctx context.Context, c *policies.Change, operation pol
 		if v.silent {
 			continue
 		}
-		answer := RuleAnswer{Rule: v.rule.name, Message: v.message}
+		answer := RuleAnswer{Rule: v.rule.name, Message: v.message, Needs: r.policy.missing(v.rule)}
 		switch v.status {
 		case passed:
 			answer.Result = "pass"
@@ -289,6 +293,42 @@ func (g *given) serves(e *entry) bool {
 		return false
 	}
 	return true
+}
+
+// missing names the first context entry of a rule that the trial does not give.
+func (p *policy) missing(r *compiled) string {
+	g := p.trial.of(p.shortName(), r.name)
+	var of func(entries []*entry, b *body) string
+	of = func(entries []*entry, b *body) string {
+		for _, e := range entries {
+			if !g.serves(e) && !g.gives(e.Name) {
+				return e.Name
+			}
+		}
+		if b == nil {
+			return ""
+		}
+		for _, l := range b.loops {
+			if name := of(l.body.context, l.body); name != "" {
+				return name
+			}
+		}
+		return ""
+	}
+	return of(r.context, r.body)
+}
+
+// gives says whether the values hold a name, or something below it.
+func (g *given) gives(name string) bool {
+	holds := func(values map[string]any) bool {
+		for key := range values {
+			if first, _, _ := strings.Cut(key, "."); first == name {
+				return true
+			}
+		}
+		return false
+	}
+	return holds(g.values) || holds(g.trial.Global)
 }
 
 func texts(list []string) []any {

@@ -149,6 +149,8 @@ func (t *test) compare(ctx context.Context, e *expectation, policy, expected str
 			switch {
 			case a.Result == unknown:
 				return Errored, fmt.Sprintf("expected %s for %s, it could not be judged: %s", expected, o, a.Message)
+			case a.Needs != "":
+				return Errored, message + " (the test does not give the context entry " + a.Needs + ", and nobody else is asked for it)"
 			case t.mutates != "":
 				return Errored, message + " (" + t.mutates + " changes objects first, which is not done here)"
 			}

@@ -314,6 +314,9 @@ const (
 	builtins = "admissionregistration.k8s.io"
 )
 
+// idleKinds are policies that validate nothing that is admitted, or, for images, nothing that is judged here.
+var idleKinds = []string{"MutatingAdmissionPolicy", "MutatingPolicy", "GeneratingPolicy", "DeletingPolicy", "ImageValidatingPolicy"}
+
 // policies reads and compiles the policies and exceptions.
 func (t *test) policies(ctx context.Context, params []*policies.Object) {
 	t.idle = map[string]string{}
@@ -362,6 +365,8 @@ func (t *test) policies(ctx context.Context, params []*policies.Object) {
 		case o.Kind.Group != newer && o.Kind.Group != builtins || strings.HasSuffix(kind, "Binding") || kind == "PolicyException":
 		case t.options.Claims(d):
 			t.foreign = append(t.foreign, t.compile(ctx, d, bindings, params))
+		case !slices.Contains(idleKinds, strings.TrimPrefix(kind, "Namespaced")):
+			t.foreign = append(t.foreign, &foreign{name: o.Name, err: policies.ErrorAt(o.Locate(policies.Path{"kind"}, policies.AtValue), fmt.Errorf("%s is not supported", o))})
 		default:
 			t.idle[o.Name] = kind
 			if strings.Contains(kind, "Mutating") {
@@ -407,6 +412,33 @@ func (t *test) compile(ctx context.Context, d policies.Document, beside []polici
 			}
 		}
 	}
+	for i := range docs {
+		docs[i].Object = completed(docs[i].Object)
+	}
 	out.compiled, out.err = t.options.Compile(ctx, docs, t.trial)
 	return out
+}
+
+// completed is an admission policy or binding with what the API server wants to be written and the CLI does without.
+func completed(o *policies.Object) *policies.Object {
+	if o.Kind.Group != builtins {
+		return o
+	}
+	m, _ := settled(o.Map()).(map[string]any)
+	fill := func(in any, key string, value any) {
+		if into, ok := in.(map[string]any); ok && into[key] == nil {
+			into[key] = value
+		}
+	}
+	rules, _ := policies.Lookup(m, policies.Path{"spec", "matchConstraints", "resourceRules"})
+	list, _ := rules.([]any)
+	for _, r := range list {
+		fill(r, "operations", []any{"*"})
+	}
+	if o.Kind.Kind == "ValidatingAdmissionPolicyBinding" {
+		fill(m["spec"], "validationActions", []any{"Deny"})
+		ref, _ := policies.Lookup(m, policies.Path{"spec", "paramRef"})
+		fill(ref, "parameterNotFoundAction", "Deny")
+	}
+	return policies.NewObject(m, o.Origin, nil, nil)
 }
