@@ -193,7 +193,7 @@ func TestExceptions(t *testing.T) {
 		{"one of another name does not", policy + exception("{any: [{resources: {kinds: [Pod], names: [db]}}]}", ""), pod, "deny p/r: m (spec.containers[1].image)"},
 		{"a wildcard names the rules that autogen makes", policy + exception("{any: [{resources: {kinds: [Deployment]}}]}", ""), deployment, "skipped: rule autogen-r: exception platform/x takes it out"},
 		{"conditions have to hold", policy + exception("{any: [{resources: {kinds: [Pod]}}]}", "  conditions: {any: [{key: '{{ request.object.metadata.name }}', operator: Equals, value: db}]}\n"), pod, "deny p/r: m (spec.containers[1].image)"},
-		{"controls of podSecurity", standard + exception("{any: [{resources: {kinds: [Pod]}}]}", "  podSecurity: [{controlName: Host Namespaces}]\n"), pod, "passed"},
+		{"controls of podSecurity", standard + exception("{any: [{resources: {kinds: [Pod]}}]}", "  podSecurity: [{controlName: Host Namespaces}]\n"), pod, "skipped: rule r: exceptions take out what it forbids"},
 		{"other controls of podSecurity", standard + exception("{any: [{resources: {kinds: [Pod]}}]}", "  podSecurity: [{controlName: Sysctls}]\n"), pod,
 			`deny p/r: Validation rule 'r' failed. It violates PodSecurity "baseline:latest": (Forbidden reason: host namespaces, hostNetwork=true) (spec)`},
 		{"who it is about is asked when it matters", policy + exception("{any: [{resources: {kinds: [Pod]}, subjects: [{kind: User, name: root}]}]}", ""), pod, "deferred: who makes the change"},
