@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 
 	"gitgate.dev/gitgate/desired/trust"
 	"gitgate.dev/gitgate/policies"
@@ -132,4 +134,18 @@ func configAt(ctx context.Context, files fs.FS, name string) (*bundle.Config, er
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return bundle.Decode(name, text)
+}
+
+// decodeConfig reads gitgate.yaml, and nothing that it names. What is wrong with it has been told when the error is.
+func (p *program) decodeConfig(file string) (*bundle.Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, exitWith(exitUsage, err)
+	}
+	c, err := bundle.Decode(filepath.Base(file), text)
+	if err != nil {
+		p.printError(err, p.shown(filepath.Dir(file)))
+		return nil, exitWith(exitUsage, nil)
+	}
+	return c, nil
 }

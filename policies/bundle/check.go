@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -88,6 +89,14 @@ func (c *Config) check(d *decoder) {
 		if strings.TrimSpace(x.Reason) == "" && x.Reason != "" {
 			d.fail(p.Append("reason"), policies.AtValue, "is empty: say why the policy does not hold here")
 		}
+	}
+	if m := c.BreakGlass.Maximum; m != "" {
+		if long, err := time.ParseDuration(m); err != nil || long <= 0 || long > 8*time.Hour {
+			d.fail(policies.Path{"breakGlass", "maximum"}, policies.AtValue, "%q: expected a time of at most 8h, such as 30m", shortened(m))
+		}
+	}
+	if n := c.BreakGlass.Approvals; n < 0 || n > 5 {
+		d.fail(policies.Path{"breakGlass", "approvals"}, policies.AtValue, "expected 0 to 5 people, got %d", n)
 	}
 	d.atLeast(policies.Path{"limits", "documentSize"}, c.Limits.DocumentSize, 1024)
 	d.atLeast(policies.Path{"limits", "depth"}, c.Limits.Depth, 16)

@@ -30,6 +30,7 @@ type Config struct {
 	Images      []Image        `json:"images"`
 	Trace       *Trace         `json:"trace"`
 	Modes       []Mode         `json:"modes"`
+	BreakGlass  BreakGlass     `json:"breakGlass"`
 	Exempt      []Exempt       `json:"exempt"`
 	Rego        Rego           `json:"rego"`
 	CEL         CEL            `json:"cel"`
@@ -172,6 +173,12 @@ type Mode struct {
 	Namespaces []string        `json:"namespaces"`
 	Kinds      []string        `json:"kinds"`
 	Action     policies.Action `json:"action" gate:"required"`
+}
+
+// BreakGlass is what grants may ask for: see `gitgate breakglass`.
+type BreakGlass struct {
+	Maximum   string `json:"maximum"`   // the longest time of a grant, as time.ParseDuration reads it, at most 8h; "" for 1h
+	Approvals int    `json:"approvals"` // how many other people have to agree
 }
 
 // Exempt takes objects out of policies, for a reason and until a day. An empty list matches everything.

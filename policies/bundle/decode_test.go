@@ -50,6 +50,7 @@ images:
     signed: {keys: [.gitgate/cosign.pub]}
     provenance: {builders: ["https://github.com/actions/runner"], sources: ["https://git.example.com/apps/*"], branches: [main]}
 trace: {action: deny}
+breakGlass: {maximum: 30m, approvals: 1}
 modes:
   - {policies: [trace], namespaces: [shop], kinds: [Deployment], action: audit}
 exempt:

@@ -91,6 +91,7 @@ var importRules = []importRule{
 	}},
 	{"report imports neither kinds of policy, doors nor bundle", in("report"), ownIn(append([]string{"policies/bundle"}, slices.Concat(kinds, doors)...)...)},
 	{"bundle imports neither kinds of policy, doors nor report: kinds are handed to it", in("policies/bundle"), ownIn(append([]string{"report"}, slices.Concat(kinds, doors)...)...)},
+	{"breakglass imports policies and nothing else of the product", in("breakglass"), func(g *graph, p string) bool { return g.own[p] && p != "breakglass" && p != "policies" }},
 	{"manifest imports policies and nothing else of the product", in("manifest"), func(g *graph, p string) bool { return g.own[p] && !under(p, "manifest") && p != "policies" }},
 	{
 		"apiserver and desired import neither kinds of policy, doors, bundle nor report",
