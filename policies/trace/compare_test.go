@@ -28,7 +28,11 @@ func parse(t testing.TB, text string) map[string]any {
 func lists(p policies.Path) trace.List {
 	last, _ := p[len(p)-1].(string)
 	switch last {
-	case "containers", "env", "volumes":
+	case "volumeMounts":
+		return trace.List{Type: trace.ListMap, Keys: []string{"mountPath"}}
+	case "ownerReferences":
+		return trace.List{Type: trace.ListMap, Keys: []string{"uid"}}
+	case "containers", "initContainers", "env", "volumes":
 		return trace.List{Type: trace.ListMap, Keys: []string{"name"}}
 	case "ports":
 		return trace.List{Type: trace.ListMap, Keys: []string{"containerPort", "protocol"}}

@@ -173,6 +173,7 @@ func (b *builder) lastApplied(f *policies.Form, stored map[string]any) {
 		for _, key := range []string{"name", "namespace"} {
 			b.same(meta, b.writtenMeta, key)
 		}
+		meta["finalizers"] = b.meta["finalizers"]
 		full["metadata"] = meta
 		full["apiVersion"], full["kind"] = b.written["apiVersion"], b.written["kind"]
 		if says(full, said, b.r.lists(), opaque(f)) {
@@ -315,6 +316,12 @@ func (b *builder) job() {
 	} {
 		if asMap(written)[key] == want {
 			labels[key] = want
+		}
+		// A Job without labels of its own has those of its template from when it is first read back.
+		if got := asMap(b.writtenMeta["labels"])[key]; got == want {
+			b.labels()[key] = got
+		} else if got == nil && asMap(b.meta["labels"])[key] != nil {
+			delete(b.labels(), key)
 		}
 	}
 	if len(labels) == 0 {

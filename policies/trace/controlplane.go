@@ -254,7 +254,7 @@ func controllersOf(sort Sort) map[string][]duty {
 		},
 		ArgoCD: {
 			"argocd-application-controller": {
-				on("applications.argoproj.io applications.argoproj.io/status", "u", "runs operations and reports the status", fields(
+				on("applications.argoproj.io applications.argoproj.io/status", "u", "runs operations and reports the status", normalized(
 					"status", "operation", "metadata.annotations[argocd.argoproj.io/refresh]", "metadata.annotations[argocd.argoproj.io/hydrate]",
 					"metadata.finalizers[resources-finalizer.argocd.argoproj.io]", "metadata.finalizers[resources-finalizer.argocd.argoproj.io/*]",
 					"metadata.finalizers[post-delete-finalizer.argocd.argoproj.io]", "metadata.finalizers[post-delete-finalizer.argocd.argoproj.io/*]")),

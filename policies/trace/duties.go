@@ -126,6 +126,14 @@ func fields(patterns ...string) rule {
 	}
 }
 
+// normalized is fields for a controller that writes objects back without the empty lists and maps that it read.
+func normalized(patterns ...string) rule {
+	allowed := mustFields(patterns...)
+	return func(_ context.Context, r *review) ([]policies.Violation, error) {
+		return r.outside(func(e edit) bool { return covered(allowed, e) || e.now == nil && empty(e.was) }), nil
+	}
+}
+
 // outside tells the edits that are not allowed.
 func (r *review) outside(allowed func(edit) bool) []policies.Violation {
 	var out []policies.Violation

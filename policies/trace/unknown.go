@@ -94,6 +94,13 @@ func (r *review) untraced(ctx context.Context) policies.Finding {
 			Fix:     "add " + actor + " to writers in gitgate.yaml with subresources: [" + sub + "], or " + r.breakglass(),
 		})
 	}
+	if x, made := controllerOf(r.c.Subject()); current == nil && made && sub == "" {
+		return r.refuse(policies.Violation{
+			Rule:    RuleWriter,
+			Message: fmt.Sprintf("%s may not %s: %s makes it, and changes and deletes it", actor, r.act(), x),
+			Fix:     "change what declares " + x.String() + " in Git and merge; or add " + actor + " to writers in gitgate.yaml; or " + r.breakglass(),
+		})
+	}
 	if current == nil {
 		return r.refuse(policies.Violation{
 			Rule:    RuleObject,
