@@ -69,7 +69,7 @@ func (r *review) asMade(ctx context.Context, owner *policies.Object, make maker)
 	}
 	var out []policies.Violation
 	for _, d := range Compare(Content{Declared: b.expected, New: b.written, Lists: r.lists()}) {
-		if r.injected(edit{path: d.Path, steps: r.steps(d.Path, b.written), now: d.Got}) {
+		if r.lets(d, b.written) {
 			continue
 		}
 		v := policies.Violation{Path: d.Path}

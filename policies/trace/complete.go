@@ -31,6 +31,9 @@ func (r *review) completed(ctx context.Context, f *policies.Form, stored map[str
 	b.marks(f)
 	b.lastApplied(f, stored)
 	b.byKind()
+	if len(asMap(b.expected["spec"])) == 0 && stored["spec"] == nil {
+		delete(b.expected, "spec")
+	}
 	return b.expected, b.err
 }
 

@@ -13,6 +13,7 @@ import (
 type match struct {
 	form       *policies.Form
 	violations []policies.Violation // none: the form declares the change
+	exact      bool                 // it does declare the content, and is too old
 }
 
 // against compares what the change writes with a form. The error says that the form cannot be known.
@@ -29,7 +30,7 @@ func (r *review) against(ctx context.Context, f *policies.Form) (*match, error) 
 	found := Compare(Content{Declared: expected, New: written, Old: old, Lists: r.lists(), Opaque: opaque(f)})
 	m := &match{form: f}
 	for _, d := range found {
-		if !r.injected(edit{path: d.Path, steps: r.steps(d.Path, written), now: d.Got}) {
+		if !r.lets(d, written) {
 			m.violations = append(m.violations, r.fieldViolation(f, expected, d))
 		}
 	}

@@ -128,13 +128,13 @@ func (r *review) declared(ctx context.Context) (policies.Finding, error) {
 			return policies.Finding{}, err
 		}
 		if len(m.violations) == 0 {
-			if replayed, ok := r.replayed(f); ok {
-				m.violations = []policies.Violation{replayed}
-			} else {
+			replayed, ok := r.replayed(f)
+			if !ok {
 				return pass(Reconciled, evidenceOf(f)), nil
 			}
+			m.violations, m.exact = []policies.Violation{replayed}, true
 		}
-		if nearest == nil || len(m.violations) < len(nearest.violations) {
+		if nearest == nil || m.exact || !nearest.exact && len(m.violations) < len(nearest.violations) {
 			nearest = m
 		}
 	}

@@ -141,6 +141,27 @@ func (r *review) injected(e edit) bool {
 	return false
 }
 
+// lets says whether a writer's entry accounts for a difference: every field of what was added, or the one that differs.
+func (r *review) lets(d Difference, written map[string]any) bool {
+	return r.letsAll(r.steps(d.Path, written), d)
+}
+
+func (r *review) letsAll(steps []string, d Difference) bool {
+	if r.injected(edit{path: d.Path, steps: steps, now: d.Got}) {
+		return true
+	}
+	m := asMap(d.Got)
+	if d.Cause != NotDeclared || len(m) == 0 {
+		return false
+	}
+	for key, value := range m {
+		if !r.letsAll(append(steps[:len(steps):len(steps)], key), Difference{Path: d.Path, Cause: NotDeclared, Got: value}) {
+			return false
+		}
+	}
+	return true
+}
+
 // made says whether some writer may make the object as a whole, so that what controllers make of it is accounted for.
 func (j *judge) made(gk policies.GroupKind, namespace, name string) bool {
 	for i := range j.writers {

@@ -1,0 +1,265 @@
+package trace_test
+
+import (
+	"strings"
+	"testing"
+
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/trace"
+)
+
+const (
+	fluxUser = "system:serviceaccount:flux-system:kustomize-controller"
+	argoUser = "system:serviceaccount:argocd:argocd-application-controller"
+	rsUser   = "system:serviceaccount:kube-system:replicaset-controller"
+	depUser  = "system:serviceaccount:kube-system:deployment-controller"
+	gcUser   = "system:serviceaccount:kube-system:generic-garbage-collector"
+	nsUser   = "system:serviceaccount:kube-system:namespace-controller"
+	hpaUser  = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
+)
+
+var (
+	apps   = policies.Unit{Kind: "Kustomization", Namespace: "flux-system", Name: "apps", Prune: true}
+	tenant = policies.Unit{Kind: "Kustomization", Namespace: "team-a", Name: "team", ServiceAccount: "team-a:reconciler", Prune: true}
+	shop   = policies.Unit{Kind: "Application", Namespace: "argocd", Name: "shop", Prune: true}
+)
+
+const deployment = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: "registry.example.com/web:1.1.0"}]
+`
+
+// with is a manifest in which one text stands for another.
+func with(manifest string, pairs ...string) string {
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(manifest, pairs[i]) {
+			panic("no " + pairs[i] + " in " + manifest)
+		}
+		manifest = strings.Replace(manifest, pairs[i], pairs[i+1], 1)
+	}
+	return manifest
+}
+
+const (
+	marks   = "labels: {app: web, kustomize.toolkit.fluxcd.io/name: apps, kustomize.toolkit.fluxcd.io/namespace: flux-system}"
+	another = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: conf, namespace: shop}
+data: {a: "1"}
+`
+	namespace = `apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {pod-security.kubernetes.io/enforce: restricted}}
+`
+	binding = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: readers}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: Group, name: readers, apiGroup: rbac.authorization.k8s.io}]
+`
+	tenants = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: conf, namespace: team-a}
+data: {a: "1"}
+`
+	secret = `apiVersion: v1
+kind: Secret
+metadata: {name: key, namespace: shop}
+type: Opaque
+data: {password: c2VjcmV0}
+`
+)
+
+func fleet(t testing.TB) *world {
+	w := &world{}
+	w.declares(t, apps, deployment, another, namespace, binding, secret)
+	w.declares(t, tenant, tenants)
+	return w
+}
+
+func TestAReconcilerWritesWhatGitDeclaresAndNothingElse(t *testing.T) {
+	live := with(deployment, "labels: {app: web}", marks)
+	older := with(live, "web:1.1.0", "web:1.0.0")
+	for _, tc := range []struct {
+		name string
+		q    request
+		want string // the class, or texts that the answer has, one a line
+	}{
+		{"a creation of what is declared", request{object: deployment}, "reconciler"},
+		{"a creation with the marks of its unit", request{object: live}, "reconciler"},
+		{"an update to what is declared", request{old: older, object: live}, "reconciler"},
+		{"an update that changes nothing", request{old: older, object: older}, "reconciler"},
+		{"a drift that stays for now", request{old: with(live, "replicas: 3", "replicas: 1"), object: with(live, "replicas: 3", "replicas: 1")}, "reconciler"},
+		{"a drift that is corrected", request{old: with(live, "replicas: 3", "replicas: 1"), object: live}, "reconciler"},
+		{"a field that is no longer declared goes", request{old: with(live, "  replicas: 3", "  replicas: 3\n  paused: true"), object: live}, "reconciler"},
+		{"marks that another writer took away come back", request{old: deployment, object: live}, "reconciler"},
+
+		{"a stolen token adds a sidecar", request{old: live, object: with(live, `web:1.1.0"}`, `web:1.1.0"}, {name: miner, image: evil}`)}, "[field] spec.template.spec.containers[1]: "},
+		{"a stolen token puts a sidecar first", request{object: with(live, "[{name: web", "[{name: miner, image: evil}, {name: web")}, "[field] spec.template.spec.containers[0]: "},
+		{"a stolen token changes an image", request{old: live, object: with(live, "web:1.1.0", "evil:1")}, `spec.template.spec.containers[0].image: "registry.example.com/evil:1" is not what Git declares: "registry.example.com/web:1.1.0" at apps/web.yaml:10, commit abc123000000 by Ann <ann@example.com>`},
+		{"a stolen token adds hostPID", request{old: live, object: with(live, "      containers", "      hostPID: true\n      containers")}, "[field] spec.template.spec.hostPID: true is not declared"},
+		{"a stolen token adds hostPID in a creation", request{object: with(live, "      containers", "      hostPID: true\n      containers")}, "[field] spec.template.spec.hostPID"},
+		{"a stolen token adds an object", request{object: with(another, "name: conf", "name: evil")}, "[object] ConfigMap shop/evil is declared by no accepted commit"},
+		{"a stolen token adds an object with marks", request{object: with(deployment, "name: web", "name: evil", "labels: {app: web}", marks)}, "[object] Deployment shop/evil"},
+		{"a stolen token writes a declared object into another namespace", request{object: with(another, "namespace: shop", "namespace: prod")}, "[object] ConfigMap prod/conf"},
+		{"a stolen token invents a field manager", request{old: live, object: with(live, "labels: {app", "managedFields: [{manager: hpa, operation: Update, fieldsV1: {\"f:spec\": {\"f:replicas\": {}}}}], labels: {app", "replicas: 3", "replicas: 30")}, "[field] spec.replicas: 30"},
+		{"a stolen token smuggles in an annotation", request{old: live, object: with(live, "labels: {app", "annotations: {evil: x}, labels: {app")}, "[field] metadata.annotations"},
+		{"a stolen token smuggles in a label", request{old: live, object: with(live, "{app: web, kust", "{app: web, sidecar.istio.io/inject: \"false\", kust")}, "[field] metadata.labels[sidecar.istio.io/inject]"},
+		{"a stolen token gives the marks of another unit", request{object: with(deployment, "labels: {app: web}", "labels: {app: web, kustomize.toolkit.fluxcd.io/name: other, kustomize.toolkit.fluxcd.io/namespace: flux-system}")}, "[field] metadata.labels[kustomize.toolkit.fluxcd.io/name]"},
+		{"a stolen token takes a foreign finalizer away", request{old: with(live, "labels: {app", "finalizers: [example.com/hold], labels: {app"), object: live}, "[field] metadata.finalizers[example.com/hold]: is taken away"},
+		{"a stolen token adds a finalizer", request{old: live, object: with(live, "labels: {app", "finalizers: [evil.com/hold], labels: {app")}, "[field] metadata.finalizers"},
+		{"a stolen token makes an object somebody's", request{old: live, object: with(live, "labels: {app", "ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: conf, uid: u1}], labels: {app")}, "[field] metadata.ownerReferences"},
+		{"a stolen token takes an owner away", request{old: with(live, "labels: {app", "ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: conf, uid: u1}], labels: {app"), object: live}, "metadata.ownerReferences[u1]: is taken away"},
+		{"a stolen token lowers the Pod Security level", request{old: namespace, object: with(namespace, "restricted", "privileged"), ns: ""}, "[field] metadata.labels[pod-security.kubernetes.io/enforce]: \"privileged\" is not what Git declares: \"restricted\""},
+		{"a stolen token takes an undeclared Pod Security level away", request{old: with(namespace, "}}", ", pod-security.kubernetes.io/warn: restricted}}"), object: namespace}, "metadata.labels[pod-security.kubernetes.io/warn]: is taken away"},
+		{"a stolen token binds another role", request{old: binding, object: with(binding, "name: view", "name: cluster-admin")}, `[field] roleRef.name: "cluster-admin" is not what Git declares: "view"`},
+		{"a stolen token adds a subject", request{old: binding, object: with(binding, "subjects: [", "subjects: [{kind: User, name: mallory}, ")}, "[field] subjects"},
+		{"a stolen token binds itself", request{object: with(binding, "name: readers}\n", "name: evil}\n", "name: view", "name: cluster-admin")}, "[object] ClusterRoleBinding evil"},
+		{"a stolen token lies in last-applied", request{old: live, object: with(live, "labels: {app", `annotations: {kubectl.kubernetes.io/last-applied-configuration: "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"web\",\"namespace\":\"shop\"},\"spec\":{\"template\":{\"spec\":{\"securityContext\":{\"runAsNonRoot\":true}}}}}"}, labels: {app`)}, "[field] metadata.annotations: what is set is not declared"},
+		{"last-applied that says what Git does", request{object: with(live, "labels: {app", `annotations: {kubectl.kubernetes.io/last-applied-configuration: "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"web\",\"namespace\":\"shop\",\"annotations\":{}},\"spec\":{\"replicas\":3},\"status\":{}}"}, labels: {app`)}, "reconciler"},
+		{"a stolen token writes a status with the object", request{old: live, object: live + "status: {replicas: 9}\n"}, "[field] status: is written with the object"},
+		{"a stolen token deletes what is declared", request{old: live}, "[delete] Deployment shop/web is still declared at apps/web.yaml:3"},
+		{"a stolen token deletes what nobody declared", request{old: with(another, "name: conf", "name: other")}, "[delete] ConfigMap shop/other was declared by no accepted commit"},
+		{"a stolen token deletes the namespace", request{old: namespace}, "[delete] Namespace shop is still declared"},
+		{"a stolen token scales", request{res: "deployments.apps/scale", object: "apiVersion: autoscaling/v1\nkind: Scale\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 0}\n", old: "apiVersion: autoscaling/v1\nkind: Scale\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 3}\n"}, "[subresource] scale of Deployment shop/web"},
+		{"a stolen token writes the status of a Deployment", request{res: "deployments.apps/status", old: live, object: live + "status: {replicas: 9}\n"}, "[subresource] status of Deployment shop/web"},
+		{"a secret's value is not told", request{old: secret, object: with(secret, "c2VjcmV0", "ZXZpbA==")}, "[field] data.password: the value is not what Git declares: another at"},
+
+		{"the account of a unit that is not this one", request{user: "system:serviceaccount:team-a:reconciler", object: another}, "[writer] ConfigMap shop/conf as it is written is what commit abc123000000\nFlux's kustomize-controller applies it, not system:serviceaccount:team-a:reconciler"},
+		{"the account of the unit that declares it", request{user: "system:serviceaccount:team-a:reconciler", object: tenants}, "reconciler"},
+		{"a unit's account writes another image of its own object", request{user: "system:serviceaccount:team-a:reconciler", object: with(tenants, `"1"`, `"2"`)}, "[field] data.a"},
+		{"the controller itself in place of the account that the unit takes", request{object: tenants}, "[writer] ConfigMap team-a/conf is declared by Kustomization team-a/team, which system:serviceaccount:flux-system:kustomize-controller does not apply: system:serviceaccount:team-a:reconciler does"},
+		{"another reconciler", request{user: argoUser, object: deployment}, "[writer] Deployment shop/web is declared by Kustomization flux-system/apps, which"},
+		{"an account of the same name in another namespace", request{user: "system:serviceaccount:evil:kustomize-controller", object: deployment}, "[writer] Deployment shop/web as it is written is what commit abc123000000"},
+		{"a longer name that begins alike", request{user: fluxUser + "-2", object: deployment}, "[writer]"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.q.user == "" {
+				tc.q.user = fluxUser
+			}
+			got := answer(newPolicy(t, fleet(t), nil).Judge(t.Context(), tc.q.change(t)))
+			check(t, got, tc.want)
+		})
+	}
+}
+
+// check says whether an answer is the wanted class, or has all of the wanted lines' texts.
+func check(t *testing.T, got, want string) {
+	t.Helper()
+	if strings.ContainsAny(want, " []:") {
+		for _, line := range strings.Split(want, "\n") {
+			if !strings.Contains(got, line) {
+				t.Errorf("got:\n%s\nwant:\n%s", got, line)
+			}
+		}
+	} else if got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestWhatIsTakenOutOfGitIsDeleted(t *testing.T) {
+	marked := with(another, "namespace: shop", "namespace: shop, labels: {kustomize.toolkit.fluxcd.io/name: apps, kustomize.toolkit.fluxcd.io/namespace: flux-system}")
+	for _, tc := range []struct {
+		name  string
+		world func(*world)
+		q     request
+		want  string
+	}{
+		{"by its unit", func(w *world) { w.forms[1].Current = false }, request{old: another}, "reconciler"},
+		{"known by its marks alone", func(w *world) { w.forms = w.forms[:1] }, request{old: marked}, "reconciler"},
+		{"not without marks", func(w *world) { w.forms = w.forms[:1] }, request{old: another}, "[delete] ConfigMap shop/conf was declared by no accepted commit"},
+		{"not by a unit that does not prune", func(w *world) { w.forms[1].Current, w.units[0].Prune = false, false }, request{old: another}, "[delete] Git no longer declares ConfigMap shop/conf, but Kustomization flux-system/apps does not prune"},
+		{"by a unit that is gone itself", func(w *world) { w.forms[1].Current, w.units = false, nil }, request{old: another}, "reconciler"},
+		{"not by another reconciler", func(w *world) { w.forms[1].Current = false }, request{user: argoUser, old: another}, "[writer] ConfigMap shop/conf was applied by Kustomization flux-system/apps"},
+		{"with its namespace", func(w *world) {
+			w.live = append(w.live, policies.NewObject(map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"}}, policies.Origin{}, nil, nil))
+		}, request{old: another}, "reconciler"},
+		{"to be made anew, where Git lets it", func(w *world) {
+			w.forms[1].Object = object(t, with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}"))
+		}, request{old: with(another, `"1"`, `"2"`)}, "reconciler"},
+		{"not to be made anew when it is as declared", func(w *world) {
+			w.forms[1].Object = object(t, with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}"))
+		}, request{old: with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}")}, "[delete] ConfigMap shop/conf is still declared\nthere is nothing to make anew"},
+		{"not to be made anew by the live object's word", func(*world) {}, request{old: with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}", `"1"`, `"2"`)}, "[delete] ConfigMap shop/conf is still declared"},
+		{"as a hook", func(w *world) {
+			w.declares(t, shop, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pre, namespace: shop, annotations: {argocd.argoproj.io/hook: PreSync}}\n")
+		}, request{user: argoUser, old: "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pre, namespace: shop}\n"}, "reconciler"},
+		{"not when the unit cannot be known", func(w *world) {
+			w.forms = w.forms[:1]
+			w.opaque = []trace.Opaque{{Unit: apps, What: "plugin cue", Reason: "render it in CI"}}
+		}, request{old: marked}, "could not judge: ConfigMap shop/conf carries the marks of Kustomization flux-system/apps, and whether that still declares it is not known: plugin cue: render it in CI"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := fleet(t)
+			tc.world(w)
+			if tc.q.user == "" {
+				tc.q.user = fluxUser
+			}
+			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), tc.q.change(t))), tc.want)
+		})
+	}
+}
+
+func TestAnOlderStateDoesNotComeBackByItself(t *testing.T) {
+	w := fleet(t)
+	w.declares(t, apps, with(deployment, "web:1.1.0", "web:1.0.0"))
+	w.forms[len(w.forms)-1].Current = false
+	q := request{user: fluxUser, old: deployment, object: with(deployment, "web:1.1.0", "web:1.0.0")}
+	check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), q.change(t))), "reconciler")
+	w.older = true
+	check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), q.change(t))), "[replay] Deployment shop/web is what commits up to ffffffffffff declared, and 999999999999 was applied to Kustomization flux-system/apps since")
+	q.object, q.old = deployment, with(deployment, "web:1.1.0", "web:1.0.0")
+	check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), q.change(t))), "reconciler")
+}
+
+func TestGitIsAskedOnceBeforeNo(t *testing.T) {
+	pushed := with(deployment, "web:1.1.0", "web:1.2.0")
+	q := request{user: fluxUser, old: deployment, object: pushed}
+	for _, tc := range []struct {
+		name  string
+		fresh func(*world) (bool, error)
+		want  string
+	}{
+		{"it has the commit", func(w *world) (bool, error) { w.declares(t, apps, pushed); return true, nil }, "reconciler"},
+		{"it has another commit", func(w *world) (bool, error) { return true, nil }, "[field] spec.template.spec.containers[0].image"},
+		{"it has nothing new", func(w *world) (bool, error) { return false, nil }, "[field] spec.template.spec.containers[0].image"},
+		{"it cannot be asked", func(w *world) (bool, error) { return false, errDown }, "could not judge: accepted commits known here do not declare it\nconnection refused"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := fleet(t)
+			w.fresh = func() (bool, error) { return tc.fresh(w) }
+			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), q.change(t))), tc.want)
+			if w.fetched != 1 {
+				t.Errorf("Git was asked %d times", w.fetched)
+			}
+		})
+	}
+	t.Run("people do not make it ask", func(t *testing.T) {
+		w := fleet(t)
+		q.user = "alice@example.com"
+		newPolicy(t, w, nil).Judge(t.Context(), q.change(t))
+		if w.fetched != 0 {
+			t.Errorf("Git was asked %d times", w.fetched)
+		}
+	})
+}
+
+func TestWhatIsNotKnownIsNeitherYesNorNo(t *testing.T) {
+	w := fleet(t)
+	release := policies.Unit{Kind: "HelmRelease", Namespace: "flux-system", Name: "podinfo"}
+	w.opaque = []trace.Opaque{{Source: "fleet", Unit: release, What: "chart podinfo from https://charts.example.com", Reason: "vendor the chart into the repository"}}
+	helm := "system:serviceaccount:flux-system:helm-controller"
+	p := newPolicy(t, w, nil)
+	check(t, answer(p.Judge(t.Context(), request{user: helm, object: with(another, "conf", "other")}.change(t))), "could not judge: no accepted commit is known to declare ConfigMap shop/other\nvendor the chart")
+	check(t, answer(p.Judge(t.Context(), request{user: fluxUser, object: with(another, "conf", "other")}.change(t))), "[object] ConfigMap shop/other is declared by no accepted commit")
+	w.held = []trace.Held{{Source: "fleet", Reason: "its branch was rewritten"}}
+	check(t, answer(p.Judge(t.Context(), request{user: fluxUser, object: with(another, "conf", "other")}.change(t))), "new commits of source fleet are not accepted: its branch was rewritten")
+	check(t, answer(p.Judge(t.Context(), &policies.Change{Operation: policies.Update, Object: object(t, another), Actor: &policies.Actor{User: fluxUser}})), "could not judge: request is incomplete")
+}
