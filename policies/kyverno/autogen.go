@@ -88,8 +88,9 @@ func autogen(raw map[string]any, r *rule, kinds []string, template policies.Path
 	for _, k := range kinds {
 		names = append(names, controllers[k])
 	}
-	rekind(out["match"], names, true)
-	rekind(out["exclude"], names, false)
+	all := len(kinds) == 1 && kinds[0] == "CronJob"
+	rekind(out["match"], names, true, all)
+	rekind(out["exclude"], names, false, all)
 	validate := out["validate"].(map[string]any)
 	wrap := func(p any) any {
 		for i := len(template) - 1; i >= 0; i-- {
@@ -107,7 +108,11 @@ func autogen(raw map[string]any, r *rule, kinds []string, template policies.Path
 			list[i] = wrap(list[i])
 		}
 	}
-	return moved(out, strings.NewReplacer(replacements(template)...)).(map[string]any)
+	replace := replacements(template)
+	if isCEL(raw) {
+		replace = celReplacements(template)
+	}
+	return moved(out, strings.NewReplacer(replace...)).(map[string]any)
 }
 
 // replacements moves the paths of a Pod into the template at a path.
@@ -151,8 +156,8 @@ func kindsOf(m *matchBlock) []string {
 	return kinds
 }
 
-// rekind puts kinds in the place of Pod in a match block.
-func rekind(block any, kinds []any, match bool) {
+// rekind puts kinds in the place of Pod in a match block; with all in that of other kinds beside it too, as Kyverno does for CronJobs.
+func rekind(block any, kinds []any, match, all bool) {
 	m, _ := block.(map[string]any)
 	if m == nil {
 		return
@@ -161,7 +166,7 @@ func rekind(block any, kinds []any, match bool) {
 		list, _ := m[key].([]any)
 		for _, item := range list {
 			f, _ := item.(map[string]any)
-			if res, _ := f["resources"].(map[string]any); res != nil && hasPod(res["kinds"]) {
+			if res, _ := f["resources"].(map[string]any); res != nil && (all || hasPod(res["kinds"])) {
 				res["kinds"] = kinds
 			}
 		}

@@ -19,6 +19,7 @@ type compiled struct {
 	preconditions *conditions
 	body          *body
 	standard      *standard // podSecurity; nil for other rules
+	cel           *celRule  // nil for other rules
 	message       string
 	action        actions
 	enforced      bool // by the rule or else the policy, overrides aside
@@ -59,7 +60,9 @@ type compiler struct {
 	doc     *policies.Object
 	queries *queries
 	errs    []error
-	made    bool // the rule is made by autogen: its places are those of the rule that it was made of
+
+	environments environments
+	made         bool // the rule is made by autogen: its places are those of the rule that it was made of
 }
 
 func (c *compiler) wrong(at policies.Path, aspect policies.Aspect, err error) {
@@ -118,6 +121,7 @@ func (c *compiler) rule(at policies.Path, r *rule, s *spec) *compiled {
 	}
 	out.context = c.entries(at.Append("context"), r.Context)
 	c.conditions(at.Append("preconditions"), r.Preconditions)
+	rulePath := at
 	at = at.Append("validate")
 	c.expressions(at.Append("message"), v.Message)
 	out.action = c.actions(at, s, v)
@@ -125,13 +129,20 @@ func (c *compiler) rule(at policies.Path, r *rule, s *spec) *compiled {
 		out.enforced = strings.EqualFold(v.FailureAction, "Enforce")
 	}
 	count := 0
-	for _, has := range []bool{v.Pattern != nil, v.AnyPattern != nil, v.Deny != nil, v.PodSecurity != nil, v.Foreach != nil} {
+	for _, has := range []bool{v.Pattern != nil, v.AnyPattern != nil, v.Deny != nil, v.PodSecurity != nil, v.Foreach != nil, v.CEL != nil} {
 		if has {
 			count++
 		}
 	}
 	if count != 1 {
-		c.wrong(at, policies.AtKey, fmt.Errorf("rule %s asks %d things: expected one of pattern, anyPattern, deny, foreach and podSecurity", r.Name, count))
+		c.wrong(at, policies.AtKey, fmt.Errorf("rule %s asks %d things: expected one of pattern, anyPattern, deny, foreach, podSecurity and cel", r.Name, count))
+		return out
+	}
+	if len(r.CELPreconditions) > 0 && v.CEL == nil {
+		c.wrong(rulePath.Append("celPreconditions"), policies.AtKey, fmt.Errorf("rule %s has celPreconditions: expected validate.cel with them", r.Name))
+	}
+	if v.CEL != nil {
+		out.cel, out.tolerates = c.cel(rulePath, r), false
 		return out
 	}
 	if v.PodSecurity != nil {

@@ -45,7 +45,7 @@ func Compiler(o Options) policies.Compiler {
 		if len(docs) == 0 {
 			return nil, nil
 		}
-		b := bundle{options: o, queries: newQueries(), names: map[string]*policies.Object{}}
+		b := bundle{options: o, queries: newQueries(), cel: newEnvironments(), names: map[string]*policies.Object{}}
 		for _, d := range docs {
 			if err := ctx.Err(); err != nil {
 				return nil, fmt.Errorf("no time left to compile Kyverno policies: %w", context.Cause(ctx))
@@ -72,6 +72,7 @@ func Compiler(o Options) policies.Compiler {
 type bundle struct {
 	options    Options
 	queries    *queries
+	cel        environments
 	names      map[string]*policies.Object
 	policies   []*policy
 	exceptions []*exception
@@ -96,7 +97,7 @@ func (b *bundle) document(o *policies.Object) {
 		return
 	}
 	b.names[key] = o
-	c := &compiler{doc: o, queries: b.queries}
+	c := &compiler{doc: o, queries: b.queries, environments: b.cel}
 	if kind == "PolicyException" {
 		d := &exceptionDocument{}
 		if c.errs = decode(o, d); len(c.errs) == 0 {
@@ -134,6 +135,7 @@ func (b *bundle) policy(c *compiler, d *document) *policy {
 		policy = w.FailurePolicy
 	}
 	p.ignoreErrors = policy == "Ignore"
+	p.conditions = c.conditional(d.Spec.WebhookConfiguration)
 	raw, _ := policies.Lookup(c.doc.Map(), policies.Path{"spec", "rules"})
 	list, _ := raw.([]any)
 	if len(list) == 0 {
@@ -186,7 +188,7 @@ func (b *bundle) policy(c *compiler, d *document) *policy {
 				c.wrong(at, policies.AtKey, fmt.Errorf("rule %s cannot be made for controllers: %w", r.Name, err))
 				continue
 			}
-			auto := &compiler{doc: c.doc, queries: c.queries, made: true}
+			auto := &compiler{doc: c.doc, queries: c.queries, environments: c.environments, made: true}
 			made = append(made, auto.rule(at, &for_, &d.Spec))
 		}
 	}

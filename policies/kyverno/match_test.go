@@ -259,13 +259,13 @@ func TestWrongDocumentsAreErrorsAtTheirPlace(t *testing.T) {
 		name, text string
 		want       []string
 	}{
-		{"an unknown field", validate("Pod", "validate: {mesage: m, deny: {}}"), []string{"009:016 unknown field spec.rules[0].validate.mesage"}},
+		{"an unknown field", validate("Pod", "validate: {mesage: m, deny: {}}"), []string{"009:016 unknown field spec.rules[0].validate.mesage: expected one of allowExistingViolations, anyPattern, assert, cel, deny, failureAction, failureActionOverrides, foreach, manifests, message, pattern, podSecurity"}},
 		{"a wrong type", validate("Pod", "validate: {message: 3, deny: {}}"), []string{"009:025 spec.rules[0].validate.message is 3: expected a string"}},
 		{"an operator", validate("Pod", "validate: {message: m, deny: {conditions: {any: [{key: a, operator: Is, value: b}]}}}"), []string{`009:073 operator "Is": expected one of AllIn, AllNotIn, AnyIn, AnyNotIn, DurationGreaterThan, DurationGreaterThanOrEquals, DurationLessThan, DurationLessThanOrEquals, Equal, Equals, GreaterThan, GreaterThanOrEquals, In, LessThan, LessThanOrEquals, NotEqual, NotEquals, NotIn`}},
-		{"a rule that asks nothing", validate("Pod", "validate: {message: m}"), []string{"009:005 rule r asks 0 things: expected one of pattern, anyPattern, deny, foreach and podSecurity"}},
+		{"a rule that asks nothing", validate("Pod", "validate: {message: m}"), []string{"009:005 rule r asks 0 things: expected one of pattern, anyPattern, deny, foreach, podSecurity and cel"}},
 		{"a control", validate("Pod", "validate: {podSecurity: {level: high, version: latest}}"), []string{`009:037 level "high": expected privileged, baseline or restricted`}},
 		{"a control of containers without images", validate("Pod", "validate: {podSecurity: {level: baseline, exclude: [{controlName: Capabilities}]}}"), []string{"009:057 control Capabilities is about containers: expected images"}},
-		{"CEL", validate("Pod", "validate: {message: m, cel: {expressions: [{expression: \"true\"}]}}"), []string{"009:028 spec.rules[0].validate.cel is not supported: expected a policy without it"}},
+		{"manifests", validate("Pod", "validate: {message: m, manifests: {}}"), []string{"009:028 spec.rules[0].validate.manifests is not supported: expected a policy without it"}},
 		{"a reference", validate("Pod", "validate: {message: m, pattern: {spec: {a: $(../b)}}}"), []string{`009:048 reference "$(../b)" is not supported: expected a variable, {{ … }}`}},
 		{"a version", strings.Replace(validate("Pod", "validate: {deny: {}}"), "kyverno.io/v1", "kyverno.io/v9", 1), []string{"001:013 ClusterPolicy kyverno.io/v9 is not supported: expected ClusterPolicy or Policy (v1, v2beta1) or PolicyException (v2, v2beta1)"}},
 		{"an action", strings.Replace(validate("Pod", "validate: {deny: {}}"), "Enforce", "Deny", 1), []string{`005:028 action "Deny": expected Enforce or Audit`}},

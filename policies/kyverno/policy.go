@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/admission"
 )
 
 // policy is a compiled ClusterPolicy or Policy. It is immutable and safe for concurrent use.
@@ -21,7 +22,8 @@ type policy struct {
 	exceptions   []*exception
 	one          bool // the first rule that says something is the last
 	ignoreErrors bool
-	trial        *Trial // what a test gives; nil otherwise
+	conditions   *admission.Program // that a change has to meet for the policy to be asked; nil for none
+	trial        *Trial             // what a test gives; nil otherwise
 }
 
 // except keeps the exceptions that are about p.
@@ -86,6 +88,8 @@ func (p *policy) coarse(action policies.Action) policies.Match {
 		switch {
 		case ops != nil:
 			add(ops...)
+		case r.cel != nil:
+			add(policies.Create, policies.Update, policies.Delete, policies.Connect)
 		case r.standard != nil || r.body.pattern != nil || r.body.anyPattern != nil:
 			add(policies.Create, policies.Update, policies.Connect)
 		default:
@@ -95,17 +99,23 @@ func (p *policy) coarse(action policies.Action) policies.Match {
 	return out
 }
 
-// refers lists the kinds that context entries are taken from.
+// refers lists the kinds that context entries and parameters are taken from.
 func (p *policy) refers() []policies.GroupKind {
 	var needs func(b *body) bool
 	fromMap := func(e *entry) bool { return e.ConfigMap != nil }
 	needs = func(b *body) bool {
 		return b != nil && (slices.ContainsFunc(b.context, fromMap) || slices.ContainsFunc(b.loops, func(l *loop) bool { return needs(l.body) }))
 	}
+	var out []policies.GroupKind
 	if slices.ContainsFunc(p.rules, func(r *compiled) bool { return slices.ContainsFunc(r.context, fromMap) || needs(r.body) }) {
-		return []policies.GroupKind{{Kind: "ConfigMap"}}
+		out = append(out, policies.GroupKind{Kind: "ConfigMap"})
 	}
-	return nil
+	for _, r := range p.rules {
+		if r.cel != nil && r.cel.params != nil && !slices.Contains(out, r.cel.params.kind.GroupKind()) {
+			out = append(out, r.cel.params.kind.GroupKind())
+		}
+	}
+	return out
 }
 
 // ruled is what a rule says of a change.
@@ -180,11 +190,18 @@ func (p *policy) ask(ctx context.Context, c *policies.Change, data map[string]an
 	}
 	var s *scope
 	var out []ruled
+	asked, err := p.meets(ctx, c)
+	if err != nil {
+		return []ruled{{p.rules[0], p.rules[0].action.base, broken(err)}}
+	}
+	if asked.no() {
+		return nil
+	}
 	for _, r := range p.rules {
 		if ctx.Err() != nil {
 			return append(out, ruled{r, r.action.base, broken(fmt.Errorf("no time left to judge: %w", context.Cause(ctx)))})
 		}
-		match := r.matches(about)
+		match := r.matches(about).both(asked)
 		if match.no() {
 			continue
 		}
@@ -195,7 +212,7 @@ func (p *policy) ask(ctx context.Context, c *policies.Change, data map[string]an
 			}
 		}
 		action, need := r.action.of(c)
-		v := p.inside(r, s, func(in *scope) verdict { return p.verdict(r, in, about, match) })
+		v := p.inside(r, s, func(in *scope) verdict { return p.verdict(ctx, r, in, about, match) })
 		if v.status == failed && need != nil {
 			v = broken(need)
 		}
@@ -232,23 +249,23 @@ func (r *compiled) matches(about subject) answer {
 }
 
 // verdict asks one rule that matches, or may.
-func (p *policy) verdict(r *compiled, s *scope, about subject, match answer) verdict {
+func (p *policy) verdict(ctx context.Context, r *compiled, s *scope, about subject, match answer) verdict {
 	if match.need != nil && match.need.Facts == policies.KnowsOld {
 		// It is only about updates, and this may be one: what it would say of the new object alone says nothing.
 		return broken(match.need)
 	}
-	v := p.rule(r, s, about)
+	v := p.rule(ctx, r, s, about)
 	if (v.status == failed || v.status == errored) && match.need != nil {
 		return broken(match.need)
 	}
-	if v.status == failed && r.enforced && r.tolerates && p.brokenBefore(r, about.change) {
+	if v.status == failed && r.enforced && r.tolerates && p.brokenBefore(ctx, r, about.change) {
 		return verdict{status: skipped, message: "what it was before broke the rule too, which the rule tolerates"}
 	}
 	return v
 }
 
 // rule asks one rule, exceptions included.
-func (p *policy) rule(r *compiled, s *scope, about subject) verdict {
+func (p *policy) rule(ctx context.Context, r *compiled, s *scope, about subject) verdict {
 	ok, _, err := s.hold(r.preconditions)
 	switch {
 	case err != nil:
@@ -276,6 +293,8 @@ func (p *policy) rule(r *compiled, s *scope, about subject) verdict {
 	}
 	var v verdict
 	switch {
+	case r.cel != nil:
+		v = r.cel.judge(ctx, about.change)
 	case r.standard == nil:
 		v = round{rule: r, scope: s}.judge(r.body)
 	case about.change.Operation == policies.Delete:
@@ -298,7 +317,7 @@ func stranger() *policies.Actor {
 }
 
 // brokenBefore says whether the object before an update broke the rule as well, had it been made then.
-func (p *policy) brokenBefore(r *compiled, c *policies.Change) bool {
+func (p *policy) brokenBefore(ctx context.Context, r *compiled, c *policies.Change) bool {
 	if c.Operation != policies.Update || c.Old == nil || c.Object == nil {
 		return false
 	}
@@ -327,5 +346,5 @@ func (p *policy) brokenBefore(r *compiled, c *policies.Change) bool {
 		return false
 	}
 	about.by = nil
-	return p.inside(r, s, func(in *scope) verdict { return p.rule(r, in, about) }).status == failed
+	return p.inside(r, s, func(in *scope) verdict { return p.rule(ctx, r, in, about) }).status == failed
 }

@@ -75,7 +75,7 @@ type RuleAnswer struct {
 // alone. Documents of other kinds are left out. The error is ctx's.
 func Rehearse(ctx context.Context, docs []policies.Document, t Trial) (*Rehearsal, error) {
 	out := &Rehearsal{}
-	shared := newQueries()
+	shared, cel := newQueries(), newEnvironments()
 	var exceptions []*exception
 	var wrong []error
 	for _, d := range docs {
@@ -85,7 +85,7 @@ func Rehearse(ctx context.Context, docs []policies.Document, t Trial) (*Rehearsa
 		if !Classic(d) || slices.Contains(idle, d.Object.Kind.Kind) {
 			continue
 		}
-		b := bundle{queries: shared, names: map[string]*policies.Object{}}
+		b := bundle{queries: shared, cel: cel, names: map[string]*policies.Object{}}
 		b.document(d.Object)
 		exceptions = append(exceptions, b.exceptions...)
 		err := errors.Join(b.errs...)

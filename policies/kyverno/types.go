@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -42,9 +43,9 @@ type spec struct {
 }
 
 type webhookConfiguration struct {
-	FailurePolicy   string      `json:"failurePolicy"`
-	TimeoutSeconds  *int32      `json:"timeoutSeconds"`
-	MatchConditions unsupported `json:"matchConditions"`
+	FailurePolicy   string                       `json:"failurePolicy"`
+	TimeoutSeconds  *int32                       `json:"timeoutSeconds"`
+	MatchConditions []admissionv1.MatchCondition `json:"matchConditions"`
 }
 
 type override struct {
@@ -54,19 +55,19 @@ type override struct {
 }
 
 type rule struct {
-	Name                   string            `json:"name"`
-	Context                []contextEntry    `json:"context"`
-	ReportProperties       map[string]string `json:"reportProperties"`
-	Match                  matchBlock        `json:"match"`
-	Exclude                *matchBlock       `json:"exclude"`
-	ImageExtractors        unsupported       `json:"imageExtractors"`
-	Preconditions          *conditions       `json:"preconditions"`
-	CELPreconditions       unsupported       `json:"celPreconditions"`
-	Mutate                 anything          `json:"mutate"`
-	Validate               *validation       `json:"validate"`
-	Generate               anything          `json:"generate"`
-	VerifyImages           anything          `json:"verifyImages"`
-	SkipBackgroundRequests *bool             `json:"skipBackgroundRequests"`
+	Name                   string                       `json:"name"`
+	Context                []contextEntry               `json:"context"`
+	ReportProperties       map[string]string            `json:"reportProperties"`
+	Match                  matchBlock                   `json:"match"`
+	Exclude                *matchBlock                  `json:"exclude"`
+	ImageExtractors        anything                     `json:"imageExtractors"` // of verifyImages alone
+	Preconditions          *conditions                  `json:"preconditions"`
+	CELPreconditions       []admissionv1.MatchCondition `json:"celPreconditions"`
+	Mutate                 anything                     `json:"mutate"`
+	Validate               *validation                  `json:"validate"`
+	Generate               anything                     `json:"generate"`
+	VerifyImages           anything                     `json:"verifyImages"`
+	SkipBackgroundRequests *bool                        `json:"skipBackgroundRequests"`
 }
 
 type validation struct {
@@ -80,8 +81,17 @@ type validation struct {
 	AnyPattern              []anything   `json:"anyPattern"`
 	Deny                    *deny        `json:"deny"`
 	PodSecurity             *podSecurity `json:"podSecurity"`
-	CEL                     unsupported  `json:"cel"`
+	CEL                     *cel         `json:"cel"`
 	Assert                  unsupported  `json:"assert"`
+}
+
+type cel struct {
+	Generate         *bool                         `json:"generate"`
+	Expressions      []admissionv1.Validation      `json:"expressions"`
+	ParamKind        *admissionv1.ParamKind        `json:"paramKind"`
+	ParamRef         *admissionv1.ParamRef         `json:"paramRef"`
+	AuditAnnotations []admissionv1.AuditAnnotation `json:"auditAnnotations"`
+	Variables        []admissionv1.Variable        `json:"variables"`
 }
 
 type deny struct {
