@@ -22,6 +22,20 @@ func (r *review) against(ctx context.Context, f *policies.Form) (*match, error) 
 	if err != nil {
 		return nil, err
 	}
+	m, err := r.fit(ctx, f, stored)
+	if err != nil || len(m.violations) == 0 || r.j.Convert == nil || f.Object.Kind != r.c.Subject().Kind || !custom(r.governed.Group) {
+		return m, err
+	}
+	// Defaults of a custom resource whose definition is not declared, and is known to the cluster.
+	again, err := r.j.Convert(f.Object, f.Object.Kind)
+	if err != nil || Equal(again, stored) {
+		return m, nil
+	}
+	return r.fit(ctx, f, again)
+}
+
+// fit compares what the change writes with the stored form of what is declared.
+func (r *review) fit(ctx context.Context, f *policies.Form, stored map[string]any) (*match, error) {
 	written, old := r.c.Object.Map(), content(r.c.Old)
 	expected, err := r.completed(ctx, f, stored)
 	if err != nil {
