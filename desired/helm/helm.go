@@ -4,10 +4,7 @@
 package helm
 
 import (
-	"context"
-
 	"gitgate.dev/gitgate/desired/kustomize"
-	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/policies"
 )
 
@@ -48,16 +45,9 @@ type Result struct {
 	Opaque  []*kustomize.OpaqueError
 }
 
-// Chart is a chart as it was loaded. It is used once.
-type Chart struct{}
-
-// Load reads the chart in a folder of v, or in the .tgz file that folder names.
-func Load(ctx context.Context, v *tree.View, folder string) (*Chart, error) {
-	return nil, &kustomize.OpaqueError{What: "chart " + folder, Reason: "charts are not rendered yet"}
-}
-
-// Render gives the objects that a release of the chart has. A *kustomize.OpaqueError says that it cannot be told from the
-// revision alone; other errors are *policies.PositionError wherever the place is known.
-func (c *Chart) Render(ctx context.Context, r Release) (*Result, error) {
-	return nil, &kustomize.OpaqueError{What: "chart", Reason: "charts are not rendered yet"}
+// Chart is a chart as it lies in a revision.
+type Chart struct {
+	Name  string
+	path  string // in the repository
+	files []file
 }
