@@ -1,7 +1,6 @@
 package flux
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,9 +8,7 @@ import (
 
 	"sigs.k8s.io/kustomize/api/types"
 
-	"gitgate.dev/gitgate/desired/helm"
 	"gitgate.dev/gitgate/desired/kustomize"
-	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/policies"
 )
 
@@ -36,6 +33,10 @@ type HelmRelease struct {
 		KubeConfig       map[string]any  `json:"kubeConfig"`
 		Install          Action          `json:"install"`
 		Upgrade          Action          `json:"upgrade"`
+		Strategy         string          `json:"postRenderStrategy"`
+		Test             struct {
+			Enable bool `json:"enable"`
+		} `json:"test"`
 	} `json:"spec"`
 
 	object *policies.Object
@@ -75,11 +76,10 @@ type PostRenderer struct {
 
 // Action is what of spec.install and spec.upgrade says what is applied.
 type Action struct {
-	CRDs                     string `json:"crds"`
-	DisableHooks             bool   `json:"disableHooks"`
-	CreateNamespace          bool   `json:"createNamespace"`
-	DisableSchemaValidation  bool   `json:"disableSchemaValidation"`
-	DisableOpenAPIValidation bool   `json:"disableOpenAPIValidation"`
+	CRDs                    string `json:"crds"`
+	DisableHooks            bool   `json:"disableHooks"`
+	CreateNamespace         bool   `json:"createNamespace"`
+	DisableSchemaValidation bool   `json:"disableSchemaValidation"`
 }
 
 // ParseHelmRelease reads a HelmRelease.
@@ -144,10 +144,4 @@ func (h *HelmRelease) Chart(find Find) (ChartSpec, error) {
 		return ChartSpec{}, h.at(field, errors.New("chart is not named: expected its path in the repository"))
 	}
 	return spec, nil
-}
-
-// Render gives the objects that helm-controller applies for h: v is the revision that has the chart. A *kustomize.OpaqueError
-// says that they cannot be told from the revision alone; notes name what only a cluster could tell of the others.
-func (h *HelmRelease) Render(ctx context.Context, v *tree.View, find Find, cluster helm.Cluster) (objects []Object, notes []*kustomize.OpaqueError, err error) {
-	return nil, nil, h.at(policies.Path{"spec"}, &kustomize.OpaqueError{What: "HelmRelease " + h.Metadata.Name, Reason: "charts are not rendered yet"})
 }

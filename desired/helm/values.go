@@ -200,3 +200,40 @@ func yamlPosition(file string, err error) policies.Position {
 	}
 	return pos
 }
+
+// ReplaceValues makes values the chart's own, as if they stood in its values.yaml. path is the file that messages name.
+func (c *Chart) ReplaceValues(values map[string]any, path string) error {
+	text, err := yaml.Marshal(values)
+	if err != nil {
+		return fmt.Errorf("values: %w", err)
+	}
+	c.files = slices.DeleteFunc(slices.Clone(c.files), func(f file) bool { return f.name == "values.yaml" })
+	c.files = append(c.files, file{name: "values.yaml", data: text, path: path})
+	return nil
+}
+
+// Default puts the namespace of the release on an object that lives in one and names none. known is false when nobody says
+// whether objects of its kind do: then they are taken to.
+func (c Cluster) Default(content map[string]any, namespace string) (known bool) {
+	apiVersion, _ := content["apiVersion"].(string)
+	group, version := policies.ParseAPIVersion(apiVersion)
+	kind, _ := content["kind"].(string)
+	namespaced := true
+	if c.Namespaced != nil {
+		if namespaced, known = c.Namespaced(policies.GroupVersionKind{Group: group, Version: version, Kind: kind}); !known {
+			namespaced = true
+		}
+	}
+	meta, ok := content["metadata"].(map[string]any)
+	if !ok {
+		meta = map[string]any{}
+		content["metadata"] = meta
+	}
+	if written, _ := meta["namespace"].(string); namespaced && written == "" && namespace != "" {
+		meta["namespace"] = namespace
+	}
+	if known && !namespaced {
+		delete(meta, "namespace")
+	}
+	return known
+}
