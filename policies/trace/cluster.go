@@ -3,6 +3,7 @@ package trace
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -121,31 +122,55 @@ func (r *review) ownerState(ctx context.Context, x owner) (ownerStatus, error) {
 // maxOwners bounds a chain of owners.
 const maxOwners = 8
 
-// traces says whether an object comes from one that is declared: it, or the end of its chain of controllers, is declared by an
-// accepted commit, exempt, of a kind and name that a declared writer makes, or under an open break-glass grant. Otherwise root names the end of the chain.
+// recent is the age up to which an object may be declared by a commit that was not fetched here yet: another replica let it in.
+const recent = 10 * time.Minute
+
+// traces is comes, asked again after a look at Git when the end of the chain is new.
 func (r *review) traces(ctx context.Context, o *policies.Object) (root string, ok bool, err error) {
+	end, root, err := r.comes(ctx, o)
+	if err != nil || root == "" || end == nil {
+		return root, root == "" && err == nil, err
+	}
+	made, timeErr := time.Parse(time.RFC3339, text(end, "metadata", "creationTimestamp"))
+	if timeErr != nil || r.j.now().Sub(made) > recent {
+		return root, false, nil
+	}
+	changed, err := r.freshen(ctx)
+	if err != nil {
+		return "", false, fmt.Errorf("%s is declared by no accepted commit that is known here, and whether newer ones do could not be asked: %w", root, err)
+	}
+	if changed {
+		_, root, err = r.comes(ctx, o)
+	}
+	return root, root == "" && err == nil, err
+}
+
+// comes says whether an object comes from one that is declared: it, or the end of its chain of controllers, is declared by an
+// accepted commit, exempt, of a kind and name that a declared writer makes, or under an open break-glass grant. Otherwise root
+// names the end of the chain, and end is the object there, if there is one.
+func (r *review) comes(ctx context.Context, o *policies.Object) (end *policies.Object, root string, err error) {
 	for range maxOwners {
 		gk, key := o.Kind.GroupKind(), policies.KeyOf(o, o.Namespace)
 		if len(r.j.Index.Lookup(key)) > 0 || r.j.exempt(gk, o.Namespace, o.Name) != "" || r.j.made(gk, o.Namespace, o.Name) {
-			return "", true, nil
+			return nil, "", nil
 		}
 		if r.j.Grants != nil {
 			if _, open := r.j.Grants.Over(key); open {
-				return "", true, nil
+				return nil, "", nil
 			}
 		}
 		x, controlled := controllerOf(o)
 		if !controlled {
-			return o.String(), false, nil
+			return o, o.String(), nil
 		}
 		above, err := r.ownerObject(ctx, x, o.Namespace)
 		if err != nil {
-			return "", false, err
+			return nil, "", err
 		}
 		if above == nil {
-			return x.String() + ", which is not there", false, nil
+			return nil, x.String() + ", which is not there", nil
 		}
 		o = above
 	}
-	return fmt.Sprintf("a chain of more than %d owners", maxOwners), false, nil
+	return nil, fmt.Sprintf("a chain of more than %d owners", maxOwners), nil
 }

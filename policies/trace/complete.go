@@ -178,7 +178,9 @@ func (b *builder) lastApplied(f *policies.Form, stored map[string]any) {
 		}
 		meta["finalizers"] = b.meta["finalizers"]
 		full["metadata"] = meta
-		full["apiVersion"], full["kind"] = b.written["apiVersion"], b.written["kind"]
+		if full["apiVersion"] != said["apiVersion"] {
+			full["apiVersion"] = b.written["apiVersion"]
+		}
 		if says(full, said, b.r.lists(), opaque(f)) {
 			b.annotations()[lastApplied] = written
 			return
@@ -346,12 +348,19 @@ func (b *builder) defaultClass(field, mark string, kind policies.GroupVersionKin
 		return
 	}
 	isDefault := func(o *policies.Object) bool { return o != nil && text(o, "metadata", "annotations", mark) == "true" }
-	class, err := b.r.live(b.ctx, Ref{Kind: kind, Name: name}, isDefault)
-	if err != nil {
-		b.err = err
-	} else if isDefault(class) {
+	if b.lives(Ref{Kind: kind, Name: name}, isDefault) {
 		b.spec()[field] = name
 	}
+}
+
+// lives says whether there is a live object that satisfies.
+func (b *builder) lives(ref Ref, satisfies func(*policies.Object) bool) bool {
+	o, err := b.r.live(b.ctx, ref, satisfies)
+	if err != nil {
+		b.err = err
+		return false
+	}
+	return satisfies(o)
 }
 
 // apiAccess is where the token of a Pod's service account is mounted.
@@ -367,8 +376,11 @@ func (b *builder) pod(spec, w map[string]any) {
 	}
 	// Admission computes these, and refuses what it did not: the values cannot be other than the class's.
 	b.fill(spec, w, "priority", "preemptionPolicy")
-	if spec["priorityClassName"] == nil {
-		b.fill(spec, w, "priorityClassName")
+	if name, _ := w["priorityClassName"].(string); spec["priorityClassName"] == nil && name != "" {
+		byDefault := func(o *policies.Object) bool { return o != nil && o.Map()["globalDefault"] == true }
+		if b.lives(Ref{Kind: policies.GroupVersionKind{Group: "scheduling.k8s.io", Version: "v1", Kind: "PriorityClass"}, Name: name}, byDefault) {
+			spec["priorityClassName"] = name
+		}
 	}
 	if spec["enableServiceLinks"] == nil && w["enableServiceLinks"] == true {
 		spec["enableServiceLinks"] = true

@@ -244,10 +244,16 @@ func kubelet() []duty {
 func controllersOf(sort Sort) map[string][]duty {
 	return map[Sort]map[string][]duty{
 		Flux: {
-			"kustomize-controller":        fluxController("kustomizations.kustomize.toolkit.fluxcd.io"),
-			"helm-controller":             append(fluxController("helmreleases.helm.toolkit.fluxcd.io"), on("secrets", "cud", "records the releases of Helm", releaseRecord)),
-			"source-controller":           fluxController("*.source.toolkit.fluxcd.io"),
-			"notification-controller":     fluxController("*.notification.toolkit.fluxcd.io"),
+			"kustomize-controller": fluxController("kustomizations.kustomize.toolkit.fluxcd.io"),
+			"helm-controller": append(fluxController("helmreleases.helm.toolkit.fluxcd.io"),
+				on("secrets", "cud", "records the releases of Helm", releaseRecord),
+				on("helmcharts.source.toolkit.fluxcd.io", "cud", "asks for the chart of a declared HelmRelease", chartOfRelease),
+			),
+			"source-controller": fluxController("*.source.toolkit.fluxcd.io"),
+			"notification-controller": append(fluxController("*.notification.toolkit.fluxcd.io"),
+				on("*.source.toolkit.fluxcd.io *.kustomize.toolkit.fluxcd.io *.helm.toolkit.fluxcd.io *.image.toolkit.fluxcd.io", "u", "asks for a reconciliation when a Receiver is called",
+					fields("metadata.annotations[reconcile.fluxcd.io/requestedAt]")),
+			),
 			"image-reflector-controller":  fluxController("*.image.toolkit.fluxcd.io"),
 			"image-automation-controller": fluxController("*.image.toolkit.fluxcd.io"),
 			"source-watcher":              fluxController("*.source.extensions.fluxcd.io"),
@@ -258,6 +264,7 @@ func controllersOf(sort Sort) map[string][]duty {
 					"status", "operation", "metadata.annotations[argocd.argoproj.io/refresh]", "metadata.annotations[argocd.argoproj.io/hydrate]",
 					"metadata.finalizers[resources-finalizer.argocd.argoproj.io]", "metadata.finalizers[resources-finalizer.argocd.argoproj.io/*]",
 					"metadata.finalizers[post-delete-finalizer.argocd.argoproj.io]", "metadata.finalizers[post-delete-finalizer.argocd.argoproj.io/*]")),
+				on("configmaps", "u", "shares clusters among its replicas", called("", "argocd-app-controller-shard-cm")),
 				on("appprojects.argoproj.io appprojects.argoproj.io/status", "u", "reports the status", status("metadata.finalizers[resources-finalizer.argocd.argoproj.io]")),
 			},
 			"argocd-applicationset-controller": {

@@ -3,6 +3,7 @@ package trace_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/trace"
@@ -122,6 +123,10 @@ func TestAControllerDoesItsWorkAndNothingElse(t *testing.T) {
 		{"a Pod with a host path as its token", request{user: rsUser, object: with(pod, "      projected:\n        defaultMode: 420\n", "      hostPath: {path: /}\n      projected:\n        defaultMode: 420\n")}, "[derived] spec.volumes", nil},
 		{"a Pod with a Secret among its token's sources", request{user: rsUser, object: with(pod, "          - configMap", "          - secret: {name: key}\n          - configMap")}, "[derived] spec.volumes", nil},
 		{"a Pod that tolerates more", request{user: rsUser, object: with(pod, "tolerations: [", "tolerations: [{operator: Exists}, ")}, "[derived] spec.tolerations", nil},
+		{"a Pod of a class that is not the default", request{user: rsUser, object: with(pod, "  priority: 0", "  priority: 0\n  priorityClassName: system-node-critical")}, "[derived] spec.priorityClassName", nil},
+		{"a Pod of the default class", request{user: rsUser, object: with(pod, "  priority: 0", "  priority: 7\n  priorityClassName: usual")}, "derived", func(w *world) {
+			w.runs(t, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: usual}\nvalue: 7\nglobalDefault: true\n")
+		}},
 		{"a Pod on a chosen node", request{user: rsUser, object: with(pod, "  priority: 0", "  priority: 0\n  nodeName: node-1")}, "[derived] spec.nodeName", nil},
 		{"a Pod with a label that selects", request{user: rsUser, object: with(pod, "{app: web, pod", "{app: web, role: db, pod")}, "[derived] metadata.labels.role", nil},
 		{"a Pod of an undeclared Deployment", request{user: rsUser, object: pod}, "comes from Deployment shop/web, which no accepted commit declares", func(w *world) { w.forms = w.forms[1:] }},
@@ -190,6 +195,12 @@ func TestAControllerDoesItsWorkAndNothingElse(t *testing.T) {
 		{"a kubelet that makes a Pod", request{user: "system:node:node-1", groups: kubelet, object: boundPod}, "is no mirror of a static Pod", nil},
 		{"taints of a node's condition", request{user: sa("node-controller"), old: node, object: with(node, "taints: [", "taints: [{key: node.kubernetes.io/unreachable, effect: NoExecute}, ")}, "derived", nil},
 		{"a person's taint taken off by the node controller", request{user: sa("node-controller"), old: node, object: with(node, "{key: mine, effect: NoSchedule}", "")}, "[derived] spec.taints: is changed", nil},
+		{"the chart of a declared HelmRelease", request{user: "system:serviceaccount:flux-system:helm-controller", res: "helmcharts.source.toolkit.fluxcd.io", object: "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmChart\nmetadata: {name: team-a-pod-info, namespace: flux-system}\n"}, "derived", func(w *world) {
+			w.units = append(w.units, policies.Unit{Kind: "HelmRelease", Namespace: "team-a", Name: "pod-info"})
+		}},
+		{"the chart of nothing declared", request{user: "system:serviceaccount:flux-system:helm-controller", res: "helmcharts.source.toolkit.fluxcd.io", object: "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmChart\nmetadata: {name: team-a-evil, namespace: flux-system}\n"}, "[object] HelmChart flux-system/team-a-evil is declared by no accepted commit", nil},
+		{"a record of a release", request{user: "system:serviceaccount:flux-system:helm-controller", object: "apiVersion: v1\nkind: Secret\nmetadata: {name: sh.helm.release.v1.web.v1, namespace: shop}\ntype: helm.sh/release.v1\n"}, "derived", nil},
+		{"another Secret under a record's name", request{user: "system:serviceaccount:flux-system:helm-controller", object: "apiVersion: v1\nkind: Secret\nmetadata: {name: sh.helm.release.v1.web.v1, namespace: shop}\ntype: Opaque\n"}, "[object] Secret shop/sh.helm.release.v1.web.v1", nil},
 		{"a role that aggregates nothing", request{user: sa("clusterrole-aggregation-controller"), old: "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: x}\n", object: "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: x}\nrules: [{verbs: [\"*\"], apiGroups: [\"*\"], resources: [\"*\"]}]\n"}, "[derived] ClusterRole x aggregates no other roles", nil},
 		{"a service account with a name alone", request{user: sa("service-account-controller"), object: "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: shop}\n"}, "derived", nil},
 		{"a service account with an annotation", request{user: sa("service-account-controller"), object: "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: shop, annotations: {eks.amazonaws.com/role-arn: admin}}\n"}, "[derived] metadata.annotations", nil},
@@ -216,6 +227,42 @@ func TestACacheIsNeverTheReasonForARefusal(t *testing.T) {
 	check(t, answer(p.Judge(t.Context(), request{user: rsUser, object: pod}.change(t))), "derived")
 	if stale.asked == 0 {
 		t.Error("the API server was not asked")
+	}
+}
+
+func TestWhatAnotherReplicaLetInIsLookedForInGit(t *testing.T) {
+	newer := with(liveDeployment, "uid: d1", "uid: d1, creationTimestamp: \"2026-01-01T00:00:00Z\"")
+	at := func(s string) func(*trace.Options) {
+		return func(o *trace.Options) {
+			o.Now = func() time.Time {
+				now, err := time.Parse(time.RFC3339, s)
+				if err != nil {
+					panic(err)
+				}
+				return now
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name, now string
+		fresh     func(*world) (bool, error)
+		want      string
+		fetched   int
+	}{
+		{"it has the commit", "2026-01-01T00:01:00Z", func(w *world) (bool, error) { w.declares(t, apps, deployment); return true, nil }, "derived", 1},
+		{"it has nothing", "2026-01-01T00:01:00Z", func(*world) (bool, error) { return false, nil }, "[derived] Pod shop/web-6d4f-abcde comes from Deployment shop/web", 1},
+		{"it cannot be asked", "2026-01-01T00:01:00Z", func(*world) (bool, error) { return false, errDown }, "could not judge: Deployment shop/web is declared by no accepted commit that is known here", 1},
+		{"it is not asked for what is old", "2026-01-01T01:00:00Z", func(*world) (bool, error) { return false, errDown }, "[derived] Pod shop/web-6d4f-abcde comes from Deployment shop/web", 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := cluster(t)
+			w.forms, w.live[0] = w.forms[1:], object(t, newer)
+			w.fresh = func() (bool, error) { return tc.fresh(w) }
+			check(t, answer(newPolicy(t, w, at(tc.now)).Judge(t.Context(), request{user: rsUser, object: pod}.change(t))), tc.want)
+			if w.fetched != tc.fetched {
+				t.Errorf("Git was asked %d times, expected %d", w.fetched, tc.fetched)
+			}
+		})
 	}
 }
 

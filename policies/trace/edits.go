@@ -223,32 +223,25 @@ func covered(patterns []fieldPattern, e edit) bool {
 // matches says whether a pattern matches the whole of s. The only special character is *, for any text without the separator; 0
 // is none.
 func matches(pattern, s string, separator byte) bool {
-	for {
-		star := strings.IndexByte(pattern, '*')
-		if star < 0 {
-			return pattern == s
+	before, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == s
+	}
+	s, ok := strings.CutPrefix(s, before)
+	if !ok {
+		return false
+	}
+	if rest == "" {
+		return separator == 0 || strings.IndexByte(s, separator) < 0
+	}
+	// Try each place where the rest may begin. Patterns are configuration, and names are short.
+	for i := 0; ; i++ {
+		if matches(rest, s[i:], separator) {
+			return true
 		}
-		if !strings.HasPrefix(s, pattern[:star]) {
+		if i == len(s) || separator != 0 && s[i] == separator {
 			return false
 		}
-		s, pattern = s[star:], pattern[star+1:]
-		if pattern == "" {
-			return separator == 0 || strings.IndexByte(s, separator) < 0
-		}
-		if strings.IndexByte(pattern, '*') < 0 {
-			rest, ok := strings.CutSuffix(s, pattern)
-			return ok && (separator == 0 || strings.IndexByte(rest, separator) < 0)
-		}
-		// More stars follow: try each place where the rest may begin. Patterns are configuration, and names are short.
-		for i := 0; i <= len(s); i++ {
-			if matches(pattern, s[i:], separator) {
-				return true
-			}
-			if i < len(s) && separator != 0 && s[i] == separator {
-				return false
-			}
-		}
-		return false
 	}
 }
 

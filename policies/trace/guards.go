@@ -74,11 +74,11 @@ func conditionTaints(was, now []any) bool {
 }
 
 // reclaimed admits the deletion of a volume that is to be deleted when its claim is.
-func reclaimed(_ context.Context, r *review) ([]policies.Violation, error) {
+func reclaimed(ctx context.Context, r *review) ([]policies.Violation, error) {
 	if text(r.c.Old, "spec", "persistentVolumeReclaimPolicy") != "Delete" {
 		return because("%s is to be kept when its claim goes", r.name()), nil
 	}
-	return computed(nil, r)
+	return computed(ctx, r)
 }
 
 // lostPod admits the deletion of Pods that have finished, are being deleted, or whose node is gone.
@@ -214,6 +214,20 @@ func releaseRecord(_ context.Context, r *review) ([]policies.Violation, error) {
 		}
 	}
 	return nil, nil
+}
+
+// chartOfRelease admits the HelmChart that a declared HelmRelease asks for: it is named after its namespace and name. What the chart
+// makes is applied only where Git declares it.
+func chartOfRelease(_ context.Context, r *review) ([]policies.Violation, error) {
+	for i := range r.key.Name {
+		if r.key.Name[i] != '-' {
+			continue
+		}
+		if _, ok := r.j.Index.Unit("HelmRelease", r.key.Name[:i], r.key.Name[i+1:]); ok {
+			return nil, nil
+		}
+	}
+	return because("%s is the chart of no declared HelmRelease", r.name()), nil
 }
 
 // autoscaled admits a scale within the bounds of a declared HorizontalPodAutoscaler for the object.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -59,6 +60,7 @@ type judge struct {
 	duties      map[string][]duty   // by user name
 	kubelet     []duty              // of every node
 	writers     []writer
+	now         func() time.Time
 }
 
 // review is one change that is looked at.
@@ -70,6 +72,7 @@ type review struct {
 	node     string             // the name of the node whose kubelet writes; "" for others
 	changed  []edit
 	differed bool
+	fetched  bool // Git was asked whether it has something newer
 }
 
 func (j *judge) review(c *policies.Change) *review {

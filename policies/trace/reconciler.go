@@ -76,8 +76,23 @@ func text(o *policies.Object, path ...any) string {
 	return s
 }
 
-// freshness is the share of the time that is left which Git may take.
+// freshness is the part of the time that is left, one in so many, which Git may not take.
 const freshness = 4
+
+// freshen looks whether Git has something newer, once for a request.
+func (r *review) freshen(ctx context.Context) (changed bool, err error) {
+	if r.fetched {
+		return false, nil
+	}
+	r.fetched = true
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, left-left/freshness)
+		defer cancel()
+	}
+	return r.j.Index.Fresh(ctx)
+}
 
 // reconciled judges a change by a reconciler. When nothing declares it, Git is asked once whether it has something newer.
 func (r *review) reconciled(ctx context.Context) (policies.Finding, error) {
@@ -85,13 +100,7 @@ func (r *review) reconciled(ctx context.Context) (policies.Finding, error) {
 	if err == nil && len(f.Violations) == 0 {
 		return f, nil
 	}
-	fetch, cancel := ctx, context.CancelFunc(func() {})
-	if deadline, ok := ctx.Deadline(); ok {
-		left := time.Until(deadline)
-		fetch, cancel = context.WithTimeout(ctx, left-left/freshness)
-	}
-	changed, freshErr := r.j.Index.Fresh(fetch)
-	cancel()
+	changed, freshErr := r.freshen(ctx)
 	switch {
 	case freshErr != nil && err == nil:
 		return policies.Finding{}, fmt.Errorf("accepted commits known here do not declare it (%s), and whether newer ones do could not be asked: %w", f.Violations[0].Message, freshErr)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -151,6 +152,8 @@ type Options struct {
 
 	Action policies.Action
 	Origin policies.Position // where the configuration asks for the policy
+
+	Now func() time.Time // nil: time.Now
 }
 
 // New makes the policy that admits a change only when a commit declares it. The error names everything in o that is wrong.
@@ -179,6 +182,9 @@ func compile(o Options) (*judge, error) {
 		errs = append(errs, errors.New("trace: needs an index of what Git declares, and a way to look up live objects"))
 	}
 	j := &judge{Options: o, reconcilers: map[string]identity{}, duties: map[string][]duty{}, kubelet: kubelet()}
+	if j.now = o.Now; j.now == nil {
+		j.now = time.Now
+	}
 	if j.Lists == nil {
 		j.Lists = func(policies.GroupVersionKind) func(policies.Path) List { return nil }
 	}
