@@ -13,6 +13,7 @@ import (
 	"gitgate.dev/gitgate/apiserver"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
+	"gitgate.dev/gitgate/policies/library"
 )
 
 // configFlags are the flags of every subcommand that reads gitgate.yaml.
@@ -40,7 +41,7 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 		return nil, usage("--kubernetes-version %s: expected one of %s", v, strings.Join(bundle.Versions(), ", "))
 	}
 	l := &loaded{}
-	options := bundle.Options{Kubernetes: flags.kubernetes, Build: buildVersion()}
+	options := bundle.Options{Kubernetes: flags.kubernetes, Build: buildVersion(), Library: library.Library{}}
 	options.Kinds = func(c *bundle.Config, host bundle.Host) (_ []bundle.Kind, err error) {
 		if l.rules, err = apiserver.New(c.Kubernetes); err != nil {
 			return nil, err
@@ -177,6 +178,8 @@ func (l *loaded) place(pos policies.Position) string {
 	switch {
 	case pos.File == "":
 		return ""
+	case strings.HasPrefix(pos.File, library.Prefix):
+		return fmt.Sprintf("%s:%d", pos.File, pos.Line)
 	case pos.Line == 0:
 		return filepath.ToSlash(filepath.Join(l.prefix, pos.File))
 	default:

@@ -226,3 +226,17 @@ func TestWantsAreComparedBothWays(t *testing.T) {
 		}
 	}
 }
+
+// The library's own fixtures are run as a user runs tests of policies.
+func TestTheLibraryFindsWhatItsFixturesWant(t *testing.T) {
+	t.Parallel()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	p := &program{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, env: func(string) string { return "" }, dir: here}
+	if code := p.run(t.Context(), []string{"policy", "test", "../../policies/library"}); code != exitOK {
+		t.Errorf("exit code %d\n%s%s", code, &stdout, &stderr)
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"gitgate.dev/gitgate/policies/gatekeeper"
 	"gitgate.dev/gitgate/policies/kyverno"
 	"gitgate.dev/gitgate/policies/kyverno/clitest"
+	"gitgate.dev/gitgate/policies/library"
 	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/policies/rego"
 	"gitgate.dev/gitgate/policies/schema"
@@ -51,6 +52,11 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, d door) (
 			}),
 		},
 		{
+			Name:    library.Kind,
+			Ships:   true,
+			Compile: libraryPolicies,
+		},
+		{
 			Name:   "rego",
 			Claims: rego.Claims,
 			Compile: rego.Compiler(rego.Options{
@@ -81,6 +87,18 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, d door) (
 			Compile: gatekeeper.Compiler(gatekeeper.Options{AllowBuiltins: c.Rego.AllowBuiltins, Warn: host.Warn}),
 		},
 	}, nil
+}
+
+// libraryPolicies compiles documents of the library, which are Rego and may do what any Rego may without leave.
+func libraryPolicies(ctx context.Context, docs []policies.Document) ([]*policies.Policy, error) {
+	compiled, err := rego.Compiler(rego.Options{RegoVersion: "v1"})(ctx, docs)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range compiled {
+		library.Dress(p)
+	}
+	return compiled, nil
 }
 
 // regoTests runs the test rules among docs, with what the configuration allows to Rego.

@@ -28,6 +28,7 @@ type policyOutput struct {
 	Operations []string `json:"operations"`
 	Needs      []string `json:"needs,omitempty"` // facts without which it is deferred
 	Exemptions []string `json:"exemptions,omitempty"`
+	Unasked    bool     `json:"unasked,omitempty"` // it ships, and gitgate.yaml does not name it
 }
 
 func (p *program) policyCommand() *cobra.Command {
@@ -46,6 +47,7 @@ func (p *program) policyCommand() *cobra.Command {
 func (p *program) policyListCommand() *cobra.Command {
 	var flags configFlags
 	var format string
+	var shipped bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the policies: name, kind, severity, action, where they are written",
@@ -53,6 +55,9 @@ func (p *program) policyListCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if format != "table" && format != "json" {
 				return usage("-o %s: expected table or json", format)
+			}
+			if shipped {
+				return p.listLibrary(cmd.Context(), flags, format)
 			}
 			l, err := p.load(cmd.Context(), flags, nil)
 			if err != nil {
@@ -78,6 +83,7 @@ func (p *program) policyListCommand() *cobra.Command {
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVarP(&format, "output", "o", "table", "table or json")
+	cmd.Flags().BoolVar(&shipped, "library", false, "list what ships with gitgate instead, with its controls")
 	return cmd
 }
 
@@ -99,14 +105,19 @@ func (p *program) policyExplainCommand() *cobra.Command {
 				return err
 			}
 			policy, err := find(l.policies(), args[0])
+			unasked := false
 			if err != nil {
-				return err
+				if policy = p.unasked(cmd.Context(), l, args[0]); policy == nil {
+					return err
+				}
+				unasked = true
 			}
-			if o := l.describe(policy); format == "json" {
+			o := l.describe(policy)
+			o.Unasked = unasked
+			if format == "json" {
 				return writeJSON(p.stdout, o)
-			} else {
-				return p.explain(o)
 			}
+			return p.explain(o)
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			var names []string
@@ -230,6 +241,9 @@ func (p *program) explain(o policyOutput) error {
 	row("exempted", o.Exemptions...)
 	row("more", o.URL)
 	row("written at", cmp.Or(o.Where, "built in"))
+	if o.Unasked {
+		row("asked here", "no: gitgate.yaml names it under policies[].library when it is to be")
+	}
 	_, err := fmt.Fprint(p.stdout, b.String())
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	"gitgate.dev/gitgate/manifest"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
+	"gitgate.dev/gitgate/policies/library"
 	"gitgate.dev/gitgate/policytest"
 	"gitgate.dev/gitgate/report"
 	"gitgate.dev/gitgate/validate"
@@ -231,7 +232,7 @@ func (t *policyTests) load(ctx context.Context, file string, files []string) *su
 		return s
 	}
 	defer root.Close()
-	options := bundle.Options{FS: root.FS(), File: filepath.Base(file), Kubernetes: t.flags.kubernetes, Build: buildVersion()}
+	options := bundle.Options{FS: root.FS(), File: filepath.Base(file), Kubernetes: t.flags.kubernetes, Build: buildVersion(), Library: library.Library{}}
 	if files != nil {
 		options.FS = beside{root.FS(), files}
 	}

@@ -28,6 +28,22 @@ type Kind struct {
 	Beside func(claimed []policies.Document, d policies.Document) bool
 	// Also are names of policies that the kind has under other flags, so that an exemption from them is no mistake.
 	Also []string
+	// Ships says that the kind gets the documents of `library:`, and no others. It has no Claims.
+	Ships bool
+}
+
+// Library is the policies that ship with the program, as `library:` names them.
+type Library interface {
+	// Names lists the policies and families there are.
+	Names() []string
+	// Policies returns the policies that a name stands for at a version of Kubernetes. It fails for a name or version that does
+	// not exist.
+	Policies(name, version string) ([]string, error)
+	// Select returns their documents, and what these share. A file name is of one document, whatever was selected, unless it says
+	// the version.
+	Select(name, version string) ([]policies.Document, error)
+	// HasVersions says whether what a name stands for depends on the version.
+	HasVersions(name string) bool
 }
 
 // Host is what kinds may ask of the bundle while they compile.
@@ -43,6 +59,7 @@ type Options struct {
 	Kubernetes string           // instead of what the file says; "" leaves it
 	Build      string           // version of gitgate, part of the digest
 	Now        func() time.Time // for exemptions; nil for the clock
+	Library    Library          // what ships; nil for nothing
 	// Kinds are the kinds of policy, as the configuration wants them. Its error is one of the configuration: see
 	// Config.Position.
 	Kinds func(*Config, Host) ([]Kind, error)
@@ -86,7 +103,7 @@ func Load(ctx context.Context, o Options) (*Bundle, error) {
 	if o.Kubernetes != "" {
 		config.Kubernetes = o.Kubernetes
 	}
-	l := &loader{reader: r, config: config, item: map[string]int{}}
+	l := &loader{reader: r, config: config, item: map[string]int{}, shipped: shipped{library: o.Library}}
 	kinds, err := o.Kinds(config, Host{Warn: l.warn, Read: l.readFor})
 	if err != nil {
 		return nil, err
@@ -112,7 +129,7 @@ func Load(ctx context.Context, o Options) (*Bundle, error) {
 	}
 	l.unenforced()
 	slices.SortStableFunc(l.warnings, func(a, b Warning) int { return comparePositions(a.Pos, b.Pos) })
-	b := &Bundle{Config: config, Engine: engine, Warnings: l.warnings, Schemas: l.schemas, Digest: digest(r.files, o.Build, config.Kubernetes)}
+	b := &Bundle{Config: config, Engine: engine, Warnings: l.warnings, Schemas: l.schemas, Digest: digest(r.files, l.shipped.texts, o.Build, config.Kubernetes)}
 	for name := range r.files {
 		b.Files = append(b.Files, name)
 	}
@@ -130,6 +147,7 @@ type loader struct {
 	schemas  []*policies.Object
 	warnings []Warning
 
+	shipped     shipped
 	jsonSchemas []string // files
 	errs        []error
 }
@@ -173,7 +191,7 @@ func (l *loader) failPath(pos policies.Position, name string, err error) {
 }
 
 func (l *loader) readSchemas() {
-	to := slices.IndexFunc(l.kinds, func(k Kind) bool { return k.Claims == nil })
+	to := slices.IndexFunc(l.kinds, func(k Kind) bool { return k.Claims == nil && !k.Ships })
 	if to < 0 && len(l.config.Schemas) > 0 {
 		l.fail(l.config.Position("schemas"), errors.New("schemas: no kind of policy takes them"))
 		return
@@ -225,7 +243,7 @@ func (l *loader) readPolicies() {
 	var unclaimed []policies.Document
 	for i, s := range l.config.Policies {
 		if s.Library != "" {
-			l.fail(l.config.Position("policies", i, "library"), fmt.Errorf("library policy %q does not exist: this version of gitgate ships none; name your own with path", s.Library))
+			l.ship(i, s)
 			continue
 		}
 		pos := l.config.Position("policies", i, "path")
@@ -316,7 +334,7 @@ func (l *loader) refuse(d policies.Document) {
 func (l *loader) compile(ctx context.Context) []*policies.Policy {
 	var all []*policies.Policy
 	for i, k := range l.kinds {
-		if k.Claims != nil && len(l.claimed[i]) == 0 {
+		if (k.Claims != nil || k.Ships) && len(l.claimed[i]) == 0 {
 			continue
 		}
 		told := len(l.warnings)
@@ -330,7 +348,11 @@ func (l *loader) compile(ctx context.Context) []*policies.Policy {
 			l.fail(policies.Position{File: path.Dir(l.claimed[i][0].File)}, fmt.Errorf("the documents of the kind %s hold no policy", k.Name))
 		}
 		for _, p := range compiled {
-			l.act(p)
+			if k.Ships {
+				l.actShipped(p)
+			} else {
+				l.act(p)
+			}
 		}
 		slices.SortStableFunc(compiled, func(a, b *policies.Policy) int { return strings.Compare(a.Name, b.Name) })
 		all = append(all, compiled...)

@@ -19,6 +19,7 @@ var (
 	namePattern    = lazy(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 	kindPattern    = lazy(`^[A-Z][A-Za-z0-9]*(\.[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`)
 	libraryPattern = lazy(`^[a-z0-9]+([-/][a-z0-9]+)*$`)
+	versionPattern = lazy(`^(latest|v?1\.(0|[1-9][0-9]{0,2}))$`)
 	scpPattern     = lazy(`^([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+:[^:]+$`) // git@host:path, as git-clone(1) takes it
 )
 
@@ -214,6 +215,13 @@ func (c *Config) checkPolicies(d *decoder) {
 			}
 		case !d.written(p, "path") && !d.written(p, "library"):
 			d.fail(p, policies.AtValue, "names no policies: expected path or library")
+		}
+		switch {
+		case s.Version == "":
+		case s.Library == "":
+			d.fail(p.Append("version"), policies.AtKey, "policies[%d].version does not go with path: it is of the library", i)
+		case !versionPattern().MatchString(s.Version):
+			d.fail(p.Append("version"), policies.AtValue, "%q is no version: expected latest or a version of Kubernetes such as \"1.36\"", s.Version)
 		}
 	}
 }

@@ -130,7 +130,8 @@ type Write struct {
 // PolicySource is where policies are read from: exactly one of Path and Library.
 type PolicySource struct {
 	Path    string           `json:"path"`    // a file or a folder, from the folder of gitgate.yaml
-	Library string           `json:"library"` // a policy that ships with gitgate
+	Library string           `json:"library"` // a policy that ships with gitgate, or a family of them
+	Version string           `json:"version"` // of Kubernetes, whose Pod Security Standards are meant; "" for that of the cluster
 	Action  *policies.Action `json:"action"`  // nil keeps what each policy says of itself
 }
 

@@ -40,7 +40,7 @@ writers:
     users: ["system:serviceaccount:cert-manager:*"]
     writes: [{kinds: [Secret], names: ["*-tls"], fields: [data]}]
 policies:
-  - {library: pod-security/restricted, action: warn}
+  - {library: pod-security/restricted, version: "1.34", action: warn}
   - {path: policies/, action: deny}
 schemas:
   - path: crds/
@@ -154,6 +154,8 @@ var refused = []struct {
 	{"a map for a list", head + "policies: {path: p}\n", true, []string{"gitgate.yaml:3:1: policies: expected a list, got a map"}},
 	{"an unknown action", head + "policies: [{path: p, action: block}]\n", true, []string{`gitgate.yaml:3:30: policies[0].action: "block" is no action: expected deny, warn or audit`}},
 	{"a policy of nowhere", head + "policies: [{action: deny}]\n", true, []string{"policies[0]: names no policies: expected path or library"}},
+	{"a version of a path", head + "policies: [{path: p, version: latest}]\n", true, []string{"policies[0].version does not go with path"}},
+	{"a version that is none", head + "policies: [{library: a, version: v2}]\n", true, []string{`policies[0].version: "v2" is no version: expected latest or a version of Kubernetes`}},
 	{"a policy of two places", head + "policies: [{path: p, library: a/b}]\n", true, []string{"gitgate.yaml:3:22: policies[0] has path and library: expected one of them"}},
 	{"an empty path", head + "policies: [{path: \"\"}]\n", true, []string{"policies[0].path: is empty: give it a value or remove the field"}},
 	{"a path above", head + "policies: [{path: ../other}]\n", false, []string{`policies[0].path: "../other" leads out of the folder of gitgate.yaml`}},

@@ -17,7 +17,7 @@ func (l *loader) exemptions(all []*policies.Policy, now time.Time) []policies.Ex
 	named := l.named(all)
 	for i, x := range l.config.Exempt {
 		e := policies.Exemption{
-			Policies:   x.Policies,
+			Policies:   l.withMembers(x.Policies),
 			Namespaces: x.Namespaces,
 			Kinds:      x.Kinds,
 			Names:      x.Names,
@@ -29,7 +29,10 @@ func (l *loader) exemptions(all []*policies.Policy, now time.Time) []policies.Ex
 		}
 		if known {
 			for j, pattern := range x.Policies {
-				if !slices.ContainsFunc(named, func(p *policies.Policy) bool { return concerns(pattern, p) }) {
+				meant := l.withMembers([]string{pattern})
+				if !slices.ContainsFunc(named, func(p *policies.Policy) bool {
+					return slices.ContainsFunc(meant, func(pattern string) bool { return concerns(pattern, p) })
+				}) {
 					var names []string
 					for _, p := range all {
 						names = append(names, p.Name)
@@ -53,9 +56,12 @@ func (l *loader) modes(all []*policies.Policy) []policies.Mode {
 	known := len(l.errs) == 0
 	named := l.named(all)
 	for i, m := range l.config.Modes {
-		out = append(out, policies.Mode{Policies: m.Policies, Namespaces: m.Namespaces, Kinds: m.Kinds, Action: m.Action, Pos: l.config.Position("modes", i)})
+		out = append(out, policies.Mode{Policies: l.withMembers(m.Policies), Namespaces: m.Namespaces, Kinds: m.Kinds, Action: m.Action, Pos: l.config.Position("modes", i)})
 		for j, pattern := range m.Policies {
-			if known && !slices.ContainsFunc(named, func(p *policies.Policy) bool { ok, _ := path.Match(pattern, p.Name); return ok }) {
+			meant := l.withMembers([]string{pattern})
+			if known && !slices.ContainsFunc(named, func(p *policies.Policy) bool {
+				return slices.ContainsFunc(meant, func(pattern string) bool { ok, _ := path.Match(pattern, p.Name); return ok })
+			}) {
 				var names []string
 				for _, p := range all {
 					names = append(names, p.Name)

@@ -90,8 +90,9 @@ var importRules = []importRule{
 		return g.own[p] && !under(p, "policies/opa", "policies/strict", "policies/admission") && p != "policies"
 	}},
 	{"report imports neither kinds of policy, doors nor bundle", in("report"), ownIn(append([]string{"policies/bundle"}, slices.Concat(kinds, doors)...)...)},
-	{"bundle imports neither kinds of policy, doors nor report: kinds are handed to it", in("policies/bundle"), ownIn(append([]string{"report"}, slices.Concat(kinds, doors)...)...)},
 	{"breakglass imports policies and nothing else of the product", in("breakglass"), func(g *graph, p string) bool { return g.own[p] && p != "breakglass" && p != "policies" }},
+	{"bundle imports neither kinds of policy, doors, report nor library: what it needs of them is handed to it", in("policies/bundle"), ownIn(append([]string{"report", "policies/library"}, slices.Concat(kinds, doors)...)...)},
+	{"library imports policies and nothing else: what compiles its documents is handed them", in("policies/library"), func(g *graph, p string) bool { return p != "policies" && !g.standard[p] }},
 	{"manifest imports policies and nothing else of the product", in("manifest"), func(g *graph, p string) bool { return g.own[p] && !under(p, "manifest") && p != "policies" }},
 	{
 		"apiserver and desired import neither kinds of policy, doors, bundle nor report",
