@@ -13,6 +13,7 @@ import (
 // which container of a list it was at when a rule held; so the rule is made to answer that beside its message.
 type place struct {
 	base     *ast.Term // a value that is looked for in the object, and that steps start from; nil for the object itself
+	listed   bool      // base is a list with the value, or without one
 	steps    []*ast.Term
 	captured []*ast.Term // what the rule answers beside its message: base when it is not nil, then the steps that are variables
 }
@@ -158,8 +159,10 @@ func (pl placing) make(rule *ast.Rule, ref ast.Ref, bound map[ast.Var]bool, at b
 		steps = ref[n:]
 		switch {
 		case source.Head.DocKind() == ast.CompleteDoc:
-			out.base = ast.VarTerm("__gitgate_base__")
-			rule.Body.Append(ast.Equality.Expr(out.base, ast.NewTerm(ref[:n])))
+			// In a list of one or none: a rule that has no value, as under "not", must not take the answer with it.
+			out.base, out.listed = ast.VarTerm("__gitgate_base__"), true
+			value := ast.VarTerm("__gitgate_value__")
+			rule.Body.Append(ast.Equality.Expr(out.base, ast.ArrayComprehensionTerm(value, ast.NewBody(ast.Equality.Expr(value, ast.NewTerm(ref[:n]))))))
 		case source.Head.DocKind() == ast.PartialSetDoc && len(steps) > 0:
 			v, ok := steps[0].Value.(ast.Var)
 			if !ok || !bound[v] {
@@ -301,7 +304,15 @@ func (p *place) path(answer []*ast.Term, object ast.Value) policies.Path {
 		if len(answer) == 0 {
 			return nil
 		}
-		found, ok := pathTo(object, answer[0].Value, 0)
+		value := answer[0].Value
+		if p.listed {
+			list, ok := value.(*ast.Array)
+			if !ok || list.Len() == 0 {
+				return nil
+			}
+			value = list.Elem(0).Value
+		}
+		found, ok := pathTo(object, value, 0)
 		if !ok {
 			return nil
 		}

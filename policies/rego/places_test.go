@@ -15,6 +15,7 @@ pod := input.spec.template if input.kind == "Deployment"
 pod := input if input.kind == "Pod"
 containers contains c if some c in pod.spec.containers
 tag(image) := split(image, ":")[1]
+other := input if input.kind == "Pod"
 `
 	for _, tc := range []struct{ name, rule, want string }{
 		{"a field that is compared", `deny contains "m" if input.spec.replicas < 2`, "spec.replicas"},
@@ -32,6 +33,8 @@ tag(image) := split(image, ":")[1]
 		{"the name is no place", `deny contains "m" if startswith(input.metadata.name, "w")`, ""},
 		{"an item of a helper's set", `deny contains c.name if { some c in lib.containers; endswith(c.image, ":7") }`, "spec.template.spec.containers[1].image"},
 		{"a helper's value", `deny contains "m" if not lib.pod.spec.securityContext.runAsNonRoot`, "spec.template.spec.securityContext.runAsNonRoot"},
+		{"a helper that does not hold", `deny contains "m" if not lib.other`, ""},
+		{"a field of a helper that has no value", `deny contains "m" if not lib.other.spec.paused`, ""},
 		{"a place that the result names", `deny contains {"msg": "m", "path": "metadata"} if input.spec.replicas < 2`, "metadata"},
 		{"a path that it names from what it found", `deny contains {"msg": "m", "field": ["spec", f]} if { some f, v in input.spec; v == 1 }`, "spec.replicas"},
 		{"every", `deny contains "m" if every c in input.spec.template.spec.containers { c.image }`, "spec.template.spec.containers"},
