@@ -75,7 +75,7 @@ func (o Options) builtIn() []*policies.Policy {
 			Name: name, Kind: Name, Doc: doc, Severity: severity, Action: action, Rules: rules, Refers: refers,
 			Match: policies.Match{NoPods: true},
 			Judge: func(_ context.Context, c *policies.Change) (policies.Finding, error) {
-				return judge(o.Rules.Admit(c.Set, c.Object, c.Old), c)
+				return judge(o.Rules.Admit(c.Set, decrypted(c.Object), decrypted(c.Old)), c)
 			},
 		}
 	}
