@@ -46,15 +46,26 @@ func Dress(p *policies.Policy) {
 	}
 }
 
-// ofGit are the policies about what may stand in a file, and says nothing of what reaches the cluster: a Secret that a reconciler has
-// decrypted on the way is what it should be there.
+// ofGit are the policies about what may stand in a file. Of what reaches the cluster they say nothing: a Secret that a reconciler
+// has decrypted on the way is there what it should be.
 var ofGit = map[string]bool{
 	"best-practices/plaintext-secrets":     true,
 	"best-practices/plaintext-credentials": true,
 }
 
-// hide points a violation at its field without the source line, which shows the value.
+// hide points a violation at its field without the source line, which shows the value. What a Secret has by stringData is stored
+// under data.
 func hide(v *policies.Violation, o *policies.Object) {
+	if len(v.Path) == 2 && v.Path[0] == "data" && !isWritten(o, v.Path) {
+		if p := (policies.Path{"stringData", v.Path[1]}); isWritten(o, p) {
+			v.Path = p
+		}
+	}
 	v.Pos = o.Locate(v.Path, policies.AtKey)
 	v.Pos.Text, v.Pos.TextColumn = "", 0
+}
+
+func isWritten(o *policies.Object, p policies.Path) bool {
+	_, ok := policies.Lookup(o.Map(), p)
+	return ok
 }

@@ -18,7 +18,7 @@ import (
 	"gitgate.dev/gitgate/policies"
 )
 
-//go:embed lib/*.rego pod-security/*/*/policy.rego
+//go:embed lib/*.rego best-practices/*/policy.rego pod-security/*/*/policy.rego
 var files embed.FS
 
 // Prefix begins the file names of the library's documents: library:pod-security/baseline/privileged.rego.
