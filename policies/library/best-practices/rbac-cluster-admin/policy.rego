@@ -18,7 +18,7 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s %s names the group system:masters, which has every right and cannot lose it, expected another group", [input.kind, input.metadata.name]),
+	"msg": sprintf("%s %s names the group system:masters, which cannot lose its rights, expected another group", [input.kind, input.metadata.name]),
 	"path": ["subjects", i, "name"],
 	"fix": "remove the subject",
 } if {
