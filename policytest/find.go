@@ -23,10 +23,11 @@ const (
 
 // tree is the tests of one folder.
 type tree struct {
-	sets    []*set
-	rego    []regoTests
-	kyverno []*policies.Object
-	foreign []Result
+	sets       []*set
+	rego       []regoTests
+	kyverno    []*policies.Object
+	gatekeeper []*policies.Object
+	foreign    []Result
 }
 
 // regoTests are Rego files that are compiled together, with tests among them.
@@ -61,6 +62,10 @@ func find(o *Options, dir string, seen map[string]bool) (*tree, error) {
 			}
 			if tests := kyvernoOf(o, file, text); len(tests) > 0 {
 				t.kyverno = append(t.kyverno, tests...)
+				continue
+			}
+			if suites := suitesOf(file, text); len(suites) > 0 {
+				t.gatekeeper = append(t.gatekeeper, suites...)
 				continue
 			}
 			if r, ok := foreign(file, text); ok {
@@ -208,31 +213,43 @@ func kyvernoOf(o *Options, file string, text []byte) []*policies.Object {
 	return objects
 }
 
-// foreignTests are the test files of other tools, by the group of their apiVersion.
-var foreignTests = map[string]struct{ sort, tool string }{
-	"cli.kyverno.io":     {"kyverno", "Kyverno CLI tests"},
-	"test.gatekeeper.sh": {"gatekeeper", "Gatekeeper suites"},
-}
-
-// foreign says whether a file is the test of another tool, which this version cannot run: it is no test that passed.
-func foreign(file string, text []byte) (Result, bool) {
-	if !bytes.Contains(text, []byte("cli.kyverno.io")) && !bytes.Contains(text, []byte("test.gatekeeper.sh")) && path.Base(file) != kyvernoFile {
-		return Result{}, false
+// suitesOf returns the Gatekeeper suites in a file.
+func suitesOf(file string, text []byte) (suites []*policies.Object) {
+	if !bytes.Contains(text, []byte(suiteGroup)) {
+		return nil
 	}
 	objects, _ := manifest.Decode(file, text, manifest.DefaultLimits())
 	for _, o := range objects {
-		if t, ok := foreignTests[o.Kind.Group]; ok && (o.Kind.Kind == "Test" || o.Kind.Kind == "Suite") {
-			pos := o.Locate(policies.Path{"kind"}, policies.AtValue)
-			return Result{Sort: t.sort, Name: file, Pos: pos, Outcome: Errored, Problems: []Problem{{pos,
-				fmt.Sprintf("%s (%s %s) are not supported yet: expected gitgate's fixtures or test rules of Rego", t.tool, o.Kind.Kind, o.Kind.APIVersion())}}}, true
+		if o.Kind.Group == suiteGroup && o.Kind.Kind == "Suite" {
+			suites = append(suites, o)
 		}
-		if _, ok := foreignTests[o.Kind.Group]; ok {
+	}
+	return suites
+}
+
+// foreign says whether a file is a test that cannot be read: it is no test that passed.
+func foreign(file string, text []byte) (Result, bool) {
+	if !bytes.Contains(text, []byte("cli.kyverno.io")) && !bytes.Contains(text, []byte(suiteGroup)) && path.Base(file) != kyvernoFile {
+		return Result{}, false
+	}
+	objects, problems := manifest.Decode(file, text, manifest.DefaultLimits())
+	errored := func(sort string, pos policies.Position, message string) (Result, bool) {
+		return Result{Sort: sort, Name: file, Pos: pos, Outcome: Errored, Problems: []Problem{{pos, message}}}, true
+	}
+	for _, o := range objects {
+		switch {
+		case o.Kind.Group == "cli.kyverno.io" && o.Kind.Kind == "Test":
+			return errored("kyverno", o.Locate(policies.Path{"kind"}, policies.AtValue), "this file is no test that can be read: expected one document of cli.kyverno.io/v1alpha1, kind Test")
+		case o.Kind.Group == "cli.kyverno.io":
 			return Result{}, false
 		}
 	}
-	if path.Base(file) == kyvernoFile {
-		pos := policies.Position{File: file, Line: 1}
-		return Result{Sort: "kyverno", Name: file, Pos: pos, Outcome: Errored, Problems: []Problem{{pos, "this file is no test that can be read: expected one document of cli.kyverno.io/v1alpha1, kind Test"}}}, true
+	pos := policies.Position{File: file, Line: 1}
+	switch {
+	case path.Base(file) == kyvernoFile:
+		return errored("kyverno", pos, "this file is no test that can be read: expected one document of cli.kyverno.io/v1alpha1, kind Test")
+	case len(problems) > 0 && bytes.Contains(text, []byte("apiVersion: "+suiteGroup)):
+		return errored("gatekeeper", problems[0].Pos, problems[0].Message)
 	}
 	return Result{}, false
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 
 	"gitgate.dev/gitgate/policies"
 )
@@ -37,6 +36,8 @@ func (p Problem) String() string {
 type Result struct {
 	Sort     string // "fixture", "rego", "kyverno", "gatekeeper"
 	Name     string // what Options.Run is matched with
+	Test     string // of a Gatekeeper suite: the test, and
+	Case     string // the case of it
 	Pos      policies.Position
 	Outcome  Outcome
 	Problems []Problem // why it failed or could not be run, in the order of their places
@@ -52,8 +53,8 @@ type Found struct {
 
 // Options says what to test, and by what.
 type Options struct {
-	Dirs []string       // folders or files, as they are to be shown
-	Run  *regexp.Regexp // the names of the tests to run; nil for all
+	Dirs []string // folders or files, as they are to be shown
+	Run  *Filter  // the tests to run; nil for all
 
 	// Judge judges the manifests of files, one change set, by the policies that belong to folder. Findings that are exempted are
 	// left out. Its error says why they could not be judged: a policy that does not compile.
@@ -66,6 +67,8 @@ type Options struct {
 	Kyverno func(ctx context.Context, file string, test *policies.Object) []Result
 	// KyvernoTest reads a test of the Kyverno CLI that does not say its kind; nil for a file that is none.
 	KyvernoTest func(file string, text []byte) *policies.Object
+	// Gatekeeper makes what the tests of a Gatekeeper suite ask.
+	Gatekeeper NewTrial
 	// Home is the folder nearest to file, itself inside dir, that has policies of its own: a gitgate.yaml. It is dir when there is
 	// none.
 	Home func(dir, file string) string
@@ -80,7 +83,7 @@ func Run(ctx context.Context, o Options, sink func(Result) error) error {
 	told := 0
 	tell := func(results ...Result) error {
 		for _, r := range results {
-			if o.Run != nil && !o.Run.MatchString(r.Name) {
+			if !o.Run.matches(r) {
 				continue
 			}
 			told++
@@ -114,7 +117,7 @@ func (t *tree) run(ctx context.Context, o *Options, tell func(...Result) error) 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if o.Run != nil && !o.Run.MatchString(s.name) && s.only != "" {
+		if s.only != "" && !o.Run.matches(Result{Name: s.name}) {
 			continue
 		}
 		if err := tell(s.run(ctx, o)...); err != nil {
@@ -138,6 +141,14 @@ func (t *tree) run(ctx context.Context, o *Options, tell func(...Result) error) 
 			return context.Cause(ctx)
 		}
 		if err := tell(o.Kyverno(ctx, f.Origin.File, f)...); err != nil {
+			return err
+		}
+	}
+	for _, s := range t.gatekeeper {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := tell(gatekeeperSuiteOf(ctx, o, s)...); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/policies/rego"
 	"gitgate.dev/gitgate/policies/schema"
+	"gitgate.dev/gitgate/policytest"
 )
 
 // door is what a door asks of the kinds. The zero value is that of gitgate check.
@@ -115,6 +116,16 @@ func kyvernoTests(o clitest.Options, rules *apiserver.Rules) clitest.Options {
 		return cel.Compiler(cel.Options{Kubernetes: rules.Version(), API: rules, Convert: rules.Convert, ImplicitBinding: true})(ctx, docs)
 	}
 	return o
+}
+
+// gatekeeperTrial compiles a template and a constraint of Gatekeeper alone.
+func gatekeeperTrial(ctx context.Context, template, constraint *policies.Object, expansions []*policies.Object) (_ policytest.Trial, badConstraint bool, err error) {
+	t, err := gatekeeper.NewTrial(ctx, gatekeeper.Options{}, template, constraint, expansions)
+	if err != nil {
+		var bad *gatekeeper.SchemaError
+		return nil, errors.As(err, &bad), err
+	}
+	return t, false, nil
 }
 
 func jsonSchemas(c *bundle.Config) []schema.JSONSchema {

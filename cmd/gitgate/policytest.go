@@ -11,7 +11,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -35,8 +34,8 @@ func (p *program) policyTestCommand() *cobra.Command {
 		Short: "Run the tests of policies: fixtures and test rules of Rego",
 		Long: strings.TrimSpace(`
 test finds and runs the tests of policies in folders: manifests whose lines say what is wanted of them (# want "regexp"),
-folders ok and bad, test rules of Rego (_test.rego), and tests of the Kyverno CLI. Fixtures are judged by the nearest folder at or above them that
-has a gitgate.yaml or policies.
+folders ok and bad, test rules of Rego (_test.rego), tests of the Kyverno CLI, and Gatekeeper suites. Fixtures are judged by the nearest folder
+at or above them that has a gitgate.yaml or policies.
 
 Exit codes: 0 every test passed; 1 a test failed; 2 usage, or no test found; 3 a test could not run.`),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,7 +48,7 @@ Exit codes: 0 every test passed; 1 a test failed; 2 usage, or no test found; 3 a
 			}
 			if run != "" {
 				var err error
-				if o.Run, err = regexp.Compile(run); err != nil {
+				if o.Run, err = policytest.ParseFilter(run); err != nil {
 					return usage("--run %s: %w", run, err)
 				}
 			}
@@ -59,7 +58,7 @@ Exit codes: 0 every test passed; 1 a test failed; 2 usage, or no test found; 3 a
 	config.add(cmd)
 	cmd.Flags().Lookup("config").Usage = "configuration by whose policies all fixtures are judged (default: the nearest at or above them)"
 	cmd.Flags().StringVarP(&format, "output", "o", "table", "table or junit")
-	cmd.Flags().StringVar(&run, "run", "", "run only the tests whose name matches this regular expression")
+	cmd.Flags().StringVar(&run, "run", "", "run only the tests whose name matches this regular expression; TEST//CASE chooses in Gatekeeper suites")
 	return cmd
 }
 
@@ -78,7 +77,7 @@ func (p *program) testPolicies(ctx context.Context, flags configFlags, o policyt
 			return usage("%s: %w", dir, cause(err))
 		}
 	}
-	o.Judge, o.IsPolicy, o.Rego, o.Home, o.Kyverno, o.KyvernoTest = t.judge, t.isPolicy, t.rego, t.home, t.kyverno, t.kyvernoTest
+	o.Judge, o.IsPolicy, o.Rego, o.Home, o.Kyverno, o.KyvernoTest, o.Gatekeeper = t.judge, t.isPolicy, t.rego, t.home, t.kyverno, t.kyvernoTest, gatekeeperTrial
 	var count policytest.Count
 	var all []policytest.Result
 	err := policytest.Run(ctx, o, func(r policytest.Result) error {

@@ -1,6 +1,7 @@
 package gatekeeper
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/opa"
+	"gitgate.dev/gitgate/policies/strict"
 )
 
 // constraint is a template with parameters, and what it is for. It is immutable and safe for concurrent use.
@@ -19,6 +21,7 @@ type constraint struct {
 	match    matcher
 	params   *ast.Term
 	action   policies.Action
+	atGator  bool // its action holds at gator.gatekeeper.sh, where tests are
 	notes    []error
 }
 
@@ -57,7 +60,10 @@ func newConstraint(o *policies.Object, t *template) (*constraint, []error) {
 		fail(policies.Path{"metadata", "name"}, policies.AtValue, "%q is no name of a constraint: expected at most %d lower-case letters, digits, hyphens and dots", o.Name, maxName)
 	}
 	var d constraintDocument
-	if wrong := decode(o, nil, o.Map(), &d); len(wrong) > 0 {
+	if usable, wrong := strict.Decode(o, nil, o.Map(), &d, strict.Options{}); len(wrong) > 0 {
+		if !usable {
+			wrong = []error{&SchemaError{errors.Join(wrong...)}}
+		}
 		return nil, append(errs, wrong...)
 	}
 	k := &constraint{doc: o, template: t}
@@ -94,7 +100,7 @@ func (k *constraint) readAction(d *constraintDocument) []error {
 		if !ok && d.Spec.EnforcementAction != "" {
 			return []error{errorAt(k.doc, at, policies.AtValue, fmt.Errorf("enforcementAction %q does not exist: expected deny, warn, dryrun or scoped", d.Spec.EnforcementAction))}
 		}
-		k.action = action
+		k.action, k.atGator = action, true
 		return nil
 	}
 	var errs []error
@@ -117,9 +123,13 @@ func (k *constraint) readAction(d *constraintDocument) []error {
 		}
 		for j, point := range s.EnforcementPoints {
 			switch point.Name {
-			case pointWebhook, pointVAP, pointAll:
+			case pointAll:
+				k.atGator = true
+				choose(pointWebhook, action)
+			case pointWebhook, pointVAP:
 				choose(pointWebhook, action)
 			case pointGator, pointAudit:
+				k.atGator = k.atGator || point.Name == pointGator
 				choose(point.Name, action)
 			default:
 				errs = append(errs, errorAt(k.doc, scopedAt.Append(i, "enforcementPoints", j, "name"), policies.AtValue, fmt.Errorf("enforcement point %q does not exist: expected %s",

@@ -92,7 +92,7 @@ func TestLegacySchemasKeepWhatTheyDoNotKnow(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ps := mustCompile(t, tc.text+constraint("parameters: {other: 1}"))
-			same(t, decide(t, ps, creation(object(t, pod))), `deny: {"other": 1}`)
+			same(t, decide(t, ps, creation(object(t, pod))), `deny: {"limit": 3, "other": 1}`)
 		})
 	}
 }

@@ -120,6 +120,24 @@ func (k *constraint) ask(ctx context.Context, c *policies.Change, op policies.Op
 	if err != nil {
 		return policies.Finding{}, err
 	}
+	answer, undefined, err := k.query(ctx, review, k.template.extra(c))
+	if err != nil {
+		return policies.Finding{}, k.template.failure(err)
+	}
+	finding, err := read(answer)
+	if err != nil {
+		return policies.Finding{}, k.template.failure(err)
+	}
+	for i, e := range undefined {
+		if i < maxUndefined {
+			finding.Evidence = append(finding.Evidence, policies.Evidence{Kind: "undefined", Value: cut(k.template.failure(&e).Error())})
+		}
+	}
+	return finding, nil
+}
+
+// query is the set of results that the template's rule violation has for a review, and the builtins that failed on the way.
+func (k *constraint) query(ctx context.Context, review *ast.Term, data map[string]func() (*ast.Term, error)) (*ast.Term, []topdown.Error, error) {
 	t := k.template
 	bindings, undefined, err := opa.Query{
 		Compiler: t.compiler,
@@ -127,24 +145,12 @@ func (k *constraint) ask(ctx context.Context, c *policies.Change, op policies.Op
 		Input: ast.ObjectTerm(
 			ast.Item(ast.InternedTerm("review"), review),
 			ast.Item(ast.InternedTerm("parameters"), k.params)),
-		Data:    &opa.View{Root: ast.NewObject(), Extra: t.extra(c)},
+		Data:    &opa.View{Root: ast.NewObject(), Extra: data},
 		Virtual: topdown.NewVirtualCache(),
 		Values:  t.values,
 		Timeout: opa.DefaultTimeout,
 	}.Run(ctx)
-	if err != nil {
-		return policies.Finding{}, t.failure(err)
-	}
-	finding, err := read(bindings[answerVar])
-	if err != nil {
-		return policies.Finding{}, t.failure(err)
-	}
-	for i, e := range undefined {
-		if i < maxUndefined {
-			finding.Evidence = append(finding.Evidence, policies.Evidence{Kind: "undefined", Value: cut(t.failure(&e).Error())})
-		}
-	}
-	return finding, nil
+	return bindings[answerVar], undefined, err
 }
 
 // failure is an error of the template, at its place there.

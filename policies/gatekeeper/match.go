@@ -31,7 +31,7 @@ func newMatcher(o *policies.Object, d *matchDocument) (matcher, []error) {
 	at := policies.Path{"spec", "match"}
 	var errs []error
 	fail := func(path policies.Path, format string, args ...any) {
-		errs = append(errs, errorAt(o, path, policies.AtValue, fmt.Errorf(format, args...)))
+		errs = append(errs, errorAt(o, path, policies.AtValue, &SchemaError{fmt.Errorf(format, args...)}))
 	}
 	if !slices.Contains([]string{"", "*", "Cluster", "Namespaced"}, d.Scope) {
 		fail(at.Append("scope"), "scope %q does not exist: expected Cluster, Namespaced or *", d.Scope)
@@ -57,7 +57,7 @@ func newMatcher(o *policies.Object, d *matchDocument) (matcher, []error) {
 		}
 		out, err := metav1.LabelSelectorAsSelector(s)
 		if err != nil {
-			fail(at.Append(name), "%s cannot be used: %s", name, lowered(err.Error()))
+			errs = append(errs, errorAt(o, at.Append(name), policies.AtValue, fmt.Errorf("%s cannot be used: %s", name, lowered(err.Error()))))
 		}
 		return out
 	}

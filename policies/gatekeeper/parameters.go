@@ -2,6 +2,7 @@ package gatekeeper
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -20,7 +21,7 @@ import (
 // CustomResourceDefinition that Gatekeeper makes of the template.
 type parameters struct {
 	declared   bool // the template has a schema
-	legacy     bool // fields that the schema does not know are kept
+	legacy     bool // any parameters are taken where there is no schema
 	structural *structuralschema.Structural
 	validator  validation.SchemaValidator
 }
@@ -39,6 +40,11 @@ func newParameters(schema any, legacy bool) (*parameters, error) {
 	if err := json.Unmarshal(text, &v1); err != nil {
 		return nil, fmt.Errorf("cannot be read: %w", err)
 	}
+	if legacy {
+		if err := keepUnknown(&v1); err != nil {
+			return nil, err
+		}
+	}
 	// A schema applies to parameters that are there: so it is that of a map that may have them.
 	props := &apiextensions.JSONSchemaProps{Type: "object", Properties: map[string]apiextensions.JSONSchemaProps{}}
 	var own apiextensions.JSONSchemaProps
@@ -46,18 +52,48 @@ func newParameters(schema any, legacy bool) (*parameters, error) {
 		return nil, fmt.Errorf("cannot be read: %w", err)
 	}
 	props.Properties["parameters"] = own
-	if !legacy {
-		if p.structural, err = structuralschema.NewStructural(props); err != nil {
-			return nil, fmt.Errorf("is not structural: %w", err)
-		}
-		if errs := structuralschema.ValidateStructural(nil, p.structural); len(errs) > 0 {
-			return nil, fmt.Errorf("is not structural: %w", errs.ToAggregate())
-		}
+	if p.structural, err = structuralschema.NewStructural(props); err != nil {
+		return nil, fmt.Errorf("is not structural: %w", err)
+	}
+	if errs := structuralschema.ValidateStructural(nil, p.structural); len(errs) > 0 {
+		return nil, fmt.Errorf("is not structural: %w", errs.ToAggregate())
 	}
 	if p.validator, _, err = validation.NewSchemaValidator(props); err != nil {
 		return nil, fmt.Errorf("cannot be used: %w", err)
 	}
 	return p, nil
+}
+
+// keepUnknown makes a schema take what it does not know, as legacySchema says (frameworks/constraint pkg/schema,
+// AddPreserveUnknownFields).
+func keepUnknown(s *apiextensionsv1.JSONSchemaProps) error {
+	yes := true
+	switch s.Type {
+	case "", "object":
+		s.XPreserveUnknownFields = &yes
+	case "array":
+		if s.Items == nil || s.Items.Schema == nil && s.Items.JSONSchemas == nil {
+			s.Items = &apiextensionsv1.JSONSchemaPropsOrArray{Schema: &apiextensionsv1.JSONSchemaProps{XPreserveUnknownFields: &yes}}
+		}
+	}
+	for name, property := range s.Properties {
+		if err := keepUnknown(&property); err != nil {
+			return err
+		}
+		s.Properties[name] = property
+	}
+	if s.Items != nil {
+		if s.Items.JSONSchemas != nil {
+			return errors.New("has several schemas for items: expected one")
+		}
+		if err := keepUnknown(s.Items.Schema); err != nil {
+			return err
+		}
+	}
+	if a := s.AdditionalProperties; a != nil && a.Schema != nil {
+		return keepUnknown(a.Schema)
+	}
+	return nil
 }
 
 // settle returns the parameters of a constraint with their defaults. The errors are at their places in o.
@@ -75,22 +111,20 @@ func (p *parameters) settle(o *policies.Object) (any, []error) {
 		holder = runtime.DeepCopyJSON(holder)
 	}
 	var errs []error
-	if p.structural != nil {
-		unknown := pruning.PruneWithOptions(runtime.DeepCopyJSON(holder), p.structural, false, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
-		for _, name := range unknown {
-			at := append(policies.Path{"spec"}, policies.ParsePath(name)...)
-			errs = append(errs, errorAt(o, at, policies.AtKey, fmt.Errorf("unknown field %s: the template of %s does not have it", at, o.Kind.Kind)))
-		}
-		defaulting.PruneNonNullableNullsWithoutDefaults(holder, p.structural)
-		defaulting.Default(holder, p.structural)
+	unknown := pruning.PruneWithOptions(runtime.DeepCopyJSON(holder), p.structural, false, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
+	for _, name := range unknown {
+		at := append(policies.Path{"spec"}, policies.ParsePath(name)...)
+		errs = append(errs, errorAt(o, at, policies.AtKey, fmt.Errorf("unknown field %s: the template of %s does not have it", at, o.Kind.Kind)))
 	}
+	defaulting.PruneNonNullableNullsWithoutDefaults(holder, p.structural)
+	defaulting.Default(holder, p.structural)
 	for _, e := range validation.ValidateCustomResource(field.NewPath("spec"), holder, p.validator) {
 		at := policies.ParsePath(e.Field)
 		aspect := policies.AtValue
 		if e.Type == field.ErrorTypeRequired {
 			aspect = policies.AtKey
 		}
-		errs = append(errs, errorAt(o, at, aspect, fmt.Errorf("%s: %s", at, lowered(e.ErrorBody()))))
+		errs = append(errs, errorAt(o, at, aspect, &SchemaError{fmt.Errorf("%s: %s", at, lowered(e.ErrorBody()))}))
 	}
 	return orEmpty(holder["parameters"]), errs
 }
