@@ -85,7 +85,7 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, d door) (
 		{
 			Name:    "gatekeeper",
 			Claims:  gatekeeper.Claims,
-			Compile: gatekeeper.Compiler(gatekeeper.Options{AllowBuiltins: c.Rego.AllowBuiltins, Warn: host.Warn}),
+			Compile: gatekeeper.Compiler(gatekeeper.Options{Kubernetes: rules.Version(), AllowBuiltins: c.Rego.AllowBuiltins, Warn: host.Warn}),
 		},
 	}, nil
 }

@@ -44,8 +44,13 @@ var (
 func (p *Program) Evaluate(ctx context.Context, in *Inputs, params any) (*Opinion, error) {
 	o := &Opinion{}
 	if len(p.conditions) > 0 {
-		// Match conditions see no namespaceObject, and may not use variables.
-		conditions := &evaluation{ctx, p, &activation{Inputs: in, request: in.Unmatched, params: params}, celconfig.RuntimeCELCostBudgetMatchConditions}
+		// Match conditions see no namespaceObject and, mostly, no variables.
+		act := &activation{Inputs: in, request: in.Unmatched, params: params}
+		if p.composed {
+			act.compose(ctx, p)
+		}
+		act.begin()
+		conditions := &evaluation{ctx, p, act, celconfig.RuntimeCELCostBudgetMatchConditions}
 		matched := conditions.matchConditions(o)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("no time left to judge: %w", context.Cause(ctx))
@@ -55,9 +60,7 @@ func (p *Program) Evaluate(ctx context.Context, in *Inputs, params any) (*Opinio
 		}
 	}
 	act := &activation{Inputs: in, request: in.Request, namespace: in.Namespace, params: params}
-	if len(p.variables) > 0 {
-		act.variables = &variables{ctx: ctx, act: act, compiled: p.variables, states: make(map[string]*variableState, len(p.variables))}
-	}
+	act.compose(ctx, p)
 	if act.begin(); !p.validate(ctx, o, act) {
 		act.begin()
 		annotations := &evaluation{ctx, p, act, celconfig.RuntimeCELCostBudget}
@@ -152,7 +155,7 @@ func (ev *evaluation) conditionErrors(o *Opinion, errs []error) {
 
 // validate runs the validations and, for those that fail, their messages. It says whether it had to stop.
 func (p *Program) validate(ctx context.Context, o *Opinion, act *activation) (stopped bool) {
-	ev := &evaluation{ctx, p, act, celconfig.RuntimeCELCostBudget}
+	ev := &evaluation{ctx, p, act, p.budget}
 	found := *o
 	var failed []int
 	var passed int

@@ -113,6 +113,12 @@ func (b *blamer) place(e *Expression, x ast.Expr, s *scope) (policies.Path, bool
 			if call.IsMemberFunction() {
 				return b.place(e, call.Target(), s)
 			}
+		case operators.Conditional:
+			if condition, ok := b.truth(e, args[0], s); ok && condition {
+				return b.place(e, args[1], s)
+			} else if ok {
+				return b.place(e, args[2], s)
+			}
 		case "dyn":
 			return b.place(e, args[0], s)
 		}

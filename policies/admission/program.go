@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,10 +22,14 @@ import (
 type Source struct {
 	Name         string // of the policy, which audit annotations begin with
 	Params       bool   // expressions may refer to params
+	Hidden       bool   // of Params: variables alone may, as Gatekeeper has it
+	Composed     bool   // match conditions may refer to variables, as Gatekeeper has it
+	Budget       int64  // what the validations may cost; 0 for the API server's RuntimeCELCostBudget
 	IgnoreErrors bool   // failurePolicy is Ignore
 	Fix          string // told with each violation; may be ""
 
 	Conditions  []admissionv1.MatchCondition
+	Implied     []admissionv1.Variable // before Variables, and not in the document
 	Variables   []admissionv1.Variable
 	Validations []admissionv1.Validation
 	Annotations []admissionv1.AuditAnnotation
@@ -39,6 +44,8 @@ type Program struct {
 	name           string
 	fix            string
 	ignoreErrors   bool
+	composed       bool // match conditions see variables
+	budget         int64
 	conditions     []*Expression
 	conditionNames []string
 	variables      map[string]*Expression
@@ -68,14 +75,24 @@ func (e *Environments) Compile(doc *policies.Object, s *Source) (*Program, []err
 	if err != nil {
 		return nil, []error{policies.ErrorAt(doc.Locate(nil, policies.AtValue), err)}
 	}
-	p := &Program{name: s.Name, fix: s.Fix, ignoreErrors: s.IgnoreErrors, validationsAt: s.ValidationsAt}
-	for i, condition := range s.Conditions {
-		p.conditions = append(p.conditions, c.compile(c.stateless, s.ConditionsAt.Append(i, "expression"), condition.Expression, celgo.BoolType))
-		p.conditionNames = append(p.conditionNames, condition.Name)
+	p := &Program{
+		name: s.Name, fix: s.Fix, ignoreErrors: s.IgnoreErrors, composed: s.Composed, budget: cmp.Or(s.Budget, celconfig.RuntimeCELCostBudget),
+		validationsAt: s.ValidationsAt,
 	}
-	p.variables = make(map[string]*Expression, len(s.Variables))
+	p.variables = make(map[string]*Expression, len(s.Implied)+len(s.Variables))
+	for _, v := range s.Implied {
+		p.variables[v.Name] = c.variable(s.VariablesAt, v.Name, v.Expression)
+	}
 	for i, v := range s.Variables {
 		p.variables[v.Name] = c.variable(s.VariablesAt.Append(i, "expression"), v.Name, v.Expression)
+	}
+	conditions := c.stateless
+	if s.Composed {
+		conditions = c.env()
+	}
+	for i, condition := range s.Conditions {
+		p.conditions = append(p.conditions, c.compile(conditions, s.ConditionsAt.Append(i, "expression"), condition.Expression, celgo.BoolType))
+		p.conditionNames = append(p.conditionNames, condition.Name)
 	}
 	for i := range s.Validations {
 		p.validations = append(p.validations, c.clause(s.ValidationsAt, i, &s.Validations[i]))
@@ -120,6 +137,7 @@ type compiler struct {
 	doc       *policies.Object
 	stateless *celgo.Env
 	composed  *celgo.Env             // nil when the policy has no variables
+	inside    *celgo.Env             // of the variables themselves
 	variables *apiservercel.DeclType // type of "variables", which grows as they are compiled
 	errs      []error
 }
@@ -127,13 +145,19 @@ type compiler struct {
 func newCompiler(envs *Environments, doc *policies.Object, s *Source) (*compiler, error) {
 	c := &compiler{doc: doc}
 	var err error
-	if c.stateless, err = envs.stateless(s.Params); err != nil {
+	outside := s.Params && !s.Hidden
+	if c.stateless, err = envs.stateless(outside); err != nil {
 		return nil, err
 	}
-	if len(s.Variables) > 0 {
+	if len(s.Implied)+len(s.Variables) > 0 {
 		c.variables = apiservercel.NewObjectType("kubernetes.variables", map[string]*apiservercel.DeclField{})
-		if c.composed, err = envs.composed(s.Params, c.variables); err != nil {
+		if c.composed, err = envs.composed(outside, c.variables); err != nil {
 			return nil, err
+		}
+		if c.inside = c.composed; outside != s.Params {
+			if c.inside, err = envs.composed(s.Params, c.variables); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return c, nil
@@ -150,7 +174,7 @@ func (c *compiler) env() *celgo.Env {
 // variable compiles a variable and lets what is compiled after it refer to it. It returns nil for one that is wrong, which is of
 // no certain type then.
 func (c *compiler) variable(path policies.Path, name, source string) *Expression {
-	e := c.compile(c.env(), path, source)
+	e := c.compile(c.inside, path, source)
 	output := celgo.DynType
 	if e != nil {
 		output = e.Checked.OutputType()

@@ -36,6 +36,13 @@ type variableState struct {
 
 var variablesType = types.NewObjectType("kubernetes.variables", traits.IndexerType|traits.FieldTesterType|traits.IterableType)
 
+// compose gives the expressions of p their variables.
+func (a *activation) compose(ctx context.Context, p *Program) {
+	if len(p.variables) > 0 {
+		a.variables = &variables{ctx: ctx, act: a, compiled: p.variables, states: make(map[string]*variableState, len(p.variables))}
+	}
+}
+
 // begin starts a stage, which pays for what it asks for.
 func (a *activation) begin() {
 	if a.variables != nil {

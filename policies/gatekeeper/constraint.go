@@ -19,7 +19,8 @@ type constraint struct {
 	doc      *policies.Object
 	template *template
 	match    matcher
-	params   *ast.Term
+	params   *ast.Term      // for Rego; nil when the template is in CEL
+	content  map[string]any // the constraint with the defaults of its parameters, for CEL
 	action   policies.Action
 	atGator  bool // its action holds at gator.gatekeeper.sh, where tests are
 	notes    []error
@@ -71,12 +72,16 @@ func newConstraint(o *policies.Object, t *template) (*constraint, []error) {
 	m, wrong := newMatcher(o, d.Spec.Match)
 	k.match = m
 	errs = append(errs, wrong...)
-	params, wrong := t.params.settle(o)
+	params, given, wrong := t.params.settle(o)
 	errs = append(errs, wrong...)
 	if len(errs) > 0 {
 		return nil, errs
 	}
-	term, err := opa.Term(params)
+	if t.native != nil {
+		k.content = contentWith(o, params, given)
+		return k, nil
+	}
+	term, err := opa.Term(orEmpty(params))
 	if err != nil {
 		fail(policies.Path{"spec", "parameters"}, policies.AtValue, "parameters of %s as a Rego value: %w", o, err)
 		return nil, errs

@@ -49,6 +49,26 @@ type regoDocument struct {
 	Libs    []string `json:"libs"`
 }
 
+// nativeDocument is the source of the engine K8sNativeValidation (gatekeeper pkg/drivers/k8scel/schema). Its match conditions have a
+// name in the singular.
+type nativeDocument struct {
+	Validations []struct {
+		Expression        string `json:"expression"`
+		Message           string `json:"message"`
+		MessageExpression string `json:"messageExpression"`
+	} `json:"validations"`
+	FailurePolicy   *string `json:"failurePolicy"`
+	MatchConditions []struct {
+		Name       string `json:"name"`
+		Expression string `json:"expression"`
+	} `json:"matchCondition"`
+	Variables []struct {
+		Name       string `json:"name"`
+		Expression string `json:"expression"`
+	} `json:"variables"`
+	GenerateVAP *bool `json:"generateVAP"`
+}
+
 type constraintDocument struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`

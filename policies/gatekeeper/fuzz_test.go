@@ -16,6 +16,7 @@ const testTime = 500 * time.Millisecond
 func FuzzTemplate(f *testing.F) {
 	f.Add(template(always) + constraint("match: {}"))
 	f.Add(template("package judged\nviolation[{\"msg\": m}] { m := input.parameters.labels[_].key }") + constraint("parameters: {labels: [{key: a}]}"))
+	f.Add(native("validations: [{expression: variables.params.limit > 3, messageExpression: string(variables.params.limit)}]") + constraint("match: {}"))
 	f.Add("apiVersion: templates.gatekeeper.sh/v1beta1\nkind: ConstraintTemplate\nspec: {targets: [{code: [{engine: Rego, source: {libs: [x]}}]}]}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		objects, problems := manifest.Decode("policies.yaml", []byte(text), manifest.DefaultLimits())

@@ -1,6 +1,6 @@
-// Package gatekeeper is the kind of policy that OPA Gatekeeper has: ConstraintTemplates in Rego and their constraints, with the verdict
-// and the words of Gatekeeper's own validation. It knows OPA and the nouns of policies, and no door, configuration file, cluster or
-// other kind of policy: what an answer needs and the door does not know is said by name.
+// Package gatekeeper is the kind of policy that OPA Gatekeeper has: ConstraintTemplates in Rego or CEL and their constraints, with the
+// verdict and the words of Gatekeeper's own validation. It knows OPA, CEL and the nouns of policies, and no door, configuration file,
+// cluster or other kind of policy: what an answer needs and the door does not know is said by name.
 package gatekeeper
 
 import (
@@ -24,6 +24,7 @@ const (
 
 // Options is what gitgate.yaml can set for Gatekeeper's policies.
 type Options struct {
+	Kubernetes    string      // the version whose CEL libraries templates may use, as in "1.36"; "" for the newest known
 	AllowBuiltins []string    // builtins with side effects or chance that templates may call: see opa.Guarded
 	Warn          func(error) // told what is no error but should be known, with its position; may be nil
 }
@@ -46,7 +47,7 @@ func Compiler(o Options) policies.Compiler {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		b.compile(guard)
+		b.compile(ctx, guard)
 		return b.policies()
 	}
 }
@@ -98,10 +99,6 @@ func (b *bundle) readTemplate(o *policies.Object) {
 				fmt.Errorf("%s is declared twice, also at %s:%d", o, other.doc.Origin.File, other.doc.Origin.Line)))
 		} else {
 			b.templates[t.kind] = t
-			if t.unused != "" {
-				b.warn(errorAt(o, policies.Path{"spec", "targets"}, policies.AtKey,
-					fmt.Errorf("template %s has code for the engine %s beside its Rego: it is judged by the Rego", o.Name, t.unused)))
-			}
 		}
 	}
 	b.errs = append(b.errs, errs...)
@@ -173,6 +170,9 @@ func (k *constraint) policy(name string) *policies.Policy {
 		Action: k.action,
 		Refers: t.needs.refers,
 		Judge:  k.judge,
+	}
+	if t.native != nil {
+		out.Rules = t.native.program.Rules()
 	}
 	if file := t.doc.Origin.File; !slices.Contains(out.Files, file) {
 		out.Files = append(out.Files, file)

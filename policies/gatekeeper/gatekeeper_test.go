@@ -119,6 +119,29 @@ spec:
         ` + indented(8, rego) + "\n---\n"
 }
 
+// native is a template of the kind Judged, in CEL, with the source that is given.
+func native(source string) string {
+	return `apiVersion: templates.gatekeeper.sh/v1
+kind: ConstraintTemplate
+metadata: {name: judged}
+spec:
+  crd:
+    spec:
+      names: {kind: Judged}
+      validation:
+        openAPIV3Schema:
+          type: object
+          properties:
+            images: {type: array, items: {type: string}}
+            limit: {type: integer, default: 3}
+  targets:
+    - target: admission.k8s.gatekeeper.sh
+      code:
+      - engine: K8sNativeValidation
+        source:
+          ` + indented(10, source) + "\n---\n"
+}
+
 // constraint is one of Judged, with more under spec.
 func constraint(spec string) string {
 	return "apiVersion: constraints.gatekeeper.sh/v1beta1\nkind: Judged\nmetadata: {name: one}\nspec:\n  " + indented(2, spec) + "\n---\n"

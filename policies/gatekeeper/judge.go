@@ -91,6 +91,9 @@ func (k *constraint) judge(ctx context.Context, c *policies.Change) (policies.Fi
 	if no != "" {
 		return policies.Finding{Skipped: no}, nil
 	}
+	if k.template.native != nil {
+		return k.judgeNative(ctx, c)
+	}
 	n := k.template.needs
 	if err := n.missing(c); err != nil {
 		return policies.Finding{}, err

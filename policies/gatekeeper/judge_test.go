@@ -81,7 +81,7 @@ func TestLibrariesAndVersions(t *testing.T) {
 		{"a template of v1alpha1", "v1alpha1", v0, "deny: hello web"},
 		{"code in Rego v1", "v1", v1, "deny: v1"},
 		{"code in Rego v0 with future keywords", "v1", code, "deny: v0"},
-		{"code in Rego beside CEL", "v1", code + "        - engine: K8sNativeValidation\n          source: {validations: [{expression: \"true\"}]}\n", "deny: v0"},
+		{"code in Rego beside CEL, which goes before it", "v1", code + "        - engine: K8sNativeValidation\n          source: {validations: [{expression: \"false\", message: cel}]}\n", "deny: cel"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -113,16 +113,17 @@ func (t *template) byID() sources {
 // externalData is the builtin that asks Gatekeeper's external data providers.
 const externalData = "external_data"
 
-// compile compiles all templates together and finds out what each needs.
-func (b *bundle) compile(guard opa.Guard) {
-	if len(b.templates) == 0 {
-		return
-	}
+// compile compiles all templates, those in Rego together, and finds out what each needs.
+func (b *bundle) compile(ctx context.Context, guard opa.Guard) {
+	b.compileNative(ctx)
 	all, modules := sources{}, map[string]*ast.Module{}
 	for _, t := range b.templates {
 		for _, s := range t.sources {
 			all[s.id], modules[s.id] = s, s.module
 		}
+	}
+	if len(modules) == 0 {
+		return
 	}
 	capabilities := guard.Capabilities()
 	capabilities.Builtins = append(capabilities.Builtins, &ast.Builtin{
@@ -132,13 +133,16 @@ func (b *bundle) compile(guard opa.Guard) {
 	compiler.Compile(modules)
 	if compiler.Failed() {
 		b.errs = append(b.errs, all.located(compiler.Errors)...)
-		for kind := range b.templates {
-			b.broken[kind] = true
+		for kind, t := range b.templates {
+			b.broken[kind] = b.broken[kind] || t.native == nil
 		}
 		return
 	}
 	values := cache.NewInterQueryValueCache(context.Background(), nil)
 	for _, t := range b.templates {
+		if t.native != nil {
+			continue
+		}
 		t.compiler, t.values = compiler, values
 		t.needs = t.findNeeds()
 		if !t.limited && t.needs.operation && t.needs.deletes {

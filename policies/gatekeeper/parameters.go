@@ -96,21 +96,20 @@ func keepUnknown(s *apiextensionsv1.JSONSchemaProps) error {
 	return nil
 }
 
-// settle returns the parameters of a constraint with their defaults. The errors are at their places in o.
-func (p *parameters) settle(o *policies.Object) (any, []error) {
+// settle returns the parameters of a constraint with their defaults, and whether there are any. The errors are at their places in o.
+func (p *parameters) settle(o *policies.Object) (params any, has bool, errs []error) {
 	value, given := policies.Lookup(o.Map(), policies.Path{"spec", "parameters"})
 	if !p.declared {
 		if m, isMap := value.(map[string]any); given && !p.legacy && value != nil && (!isMap || len(m) > 0) {
-			return nil, []error{errorAt(o, policies.Path{"spec", "parameters"}, policies.AtKey, fmt.Errorf("unknown field spec.parameters: the template of %s has no openAPIV3Schema", o.Kind.Kind))}
+			return nil, false, []error{errorAt(o, policies.Path{"spec", "parameters"}, policies.AtKey, fmt.Errorf("unknown field spec.parameters: the template of %s has no openAPIV3Schema", o.Kind.Kind))}
 		}
-		return orEmpty(value), nil
+		return value, given, nil
 	}
 	holder := map[string]any{}
 	if given {
 		holder["parameters"] = value
 		holder = runtime.DeepCopyJSON(holder)
 	}
-	var errs []error
 	unknown := pruning.PruneWithOptions(runtime.DeepCopyJSON(holder), p.structural, false, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
 	for _, name := range unknown {
 		at := append(policies.Path{"spec"}, policies.ParsePath(name)...)
@@ -126,7 +125,8 @@ func (p *parameters) settle(o *policies.Object) (any, []error) {
 		}
 		errs = append(errs, errorAt(o, at, aspect, &SchemaError{fmt.Errorf("%s: %s", at, lowered(e.ErrorBody()))}))
 	}
-	return orEmpty(holder["parameters"]), errs
+	params, has = holder["parameters"]
+	return params, has, errs
 }
 
 // orEmpty is what Gatekeeper hands to a template when a constraint has no parameters.

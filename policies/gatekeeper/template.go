@@ -28,8 +28,8 @@ type template struct {
 	params     *parameters
 	operations []policies.Operation // that it is asked about
 	limited    bool                 // the operations are those that the template names
-	unused     string               // an engine whose code is not used
-	sources    []*source            // the first has the rule violation
+	native     *native              // its code in CEL, which goes before Rego; nil when it has none
+	sources    []*source            // its Rego: the first has the rule violation
 
 	compiler *ast.Compiler
 	values   cache.InterQueryValueCache
@@ -131,7 +131,7 @@ func (t *template) readTarget(target *targetDocument, at policies.Path) []error 
 	}
 	t.limited = len(target.Operations) > 0
 	code := regoDocument{Rego: target.Rego, Libs: target.Libs}
-	where, found, engines := at, target.Rego != "", map[string]bool{}
+	where, engines := at, map[string]bool{}
 	for i, c := range target.Code {
 		codeAt := at.Append("code", i)
 		switch {
@@ -140,13 +140,14 @@ func (t *template) readTarget(target *targetDocument, at policies.Path) []error 
 		case c.Engine == engineRego && target.Rego != "":
 			fail(codeAt, policies.AtKey, "template %s has Rego in rego and in code: expected it in one of them", t.doc.Name)
 		case c.Engine == engineRego:
-			found, where, code = true, codeAt.Append("source"), regoDocument{}
+			where, code = codeAt.Append("source"), regoDocument{}
 			if c.Source == nil {
 				fail(codeAt, policies.AtKey, "code of the engine %s has no source", engineRego)
 			}
 			errs = append(errs, decode(t.doc, where, c.Source, &code)...)
 		case c.Engine == engineCEL:
-			t.unused = engineCEL
+			native, wrong := newNative(t.doc, codeAt.Append("source"), c.Source)
+			t.native, errs = native, append(errs, wrong...)
 		default:
 			fail(codeAt.Append("engine"), policies.AtValue, "engine %q does not exist: expected %s or %s", c.Engine, engineRego, engineCEL)
 		}
@@ -155,11 +156,13 @@ func (t *template) readTarget(target *targetDocument, at policies.Path) []error 
 	switch {
 	case len(errs) > 0:
 		return errs
-	case !found && t.unused != "":
-		fail(at.Append("code"), policies.AtKey, "template %s is written for the engine %s alone, which is not supported by this version: expected Rego beside it, or a ValidatingAdmissionPolicy instead", t.doc.Name, engineCEL)
-		return errs
-	case !found || code.Rego == "":
-		fail(where, policies.AtKey, "template %s has no Rego: expected it in targets[0].rego or targets[0].code", t.doc.Name)
+	case t.native != nil:
+		if !t.limited && t.native.deletes {
+			t.operations = []policies.Operation{policies.Create, policies.Update, policies.Delete}
+		}
+		return nil
+	case code.Rego == "":
+		fail(where, policies.AtKey, "template %s has no code: expected Rego in targets[0].rego, or code for an engine in targets[0].code", t.doc.Name)
 		return errs
 	}
 	version := ast.RegoV0

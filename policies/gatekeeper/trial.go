@@ -46,7 +46,7 @@ func NewTrial(ctx context.Context, o Options, templ, constr *policies.Object, ex
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	b.compile(guard)
+	b.compile(ctx, guard)
 	if len(b.errs) > 0 {
 		return nil, errors.Join(b.errs...)
 	}
@@ -161,7 +161,7 @@ func requestIn(review *policies.Object) (*trialRequest, error) {
 	case r.Request.Operation == admissionv1.Delete && old == nil:
 		return nil, errorAt(review, at, policies.AtKey, errors.New("request is a DELETE without oldObject: expected the object that is deleted"))
 	case r.Request.Operation == admissionv1.Delete:
-		object = old
+		object = old // as Gatekeeper has it for Rego; CEL sees none
 	}
 	return newTrialRequest(r.Request, object, old)
 }
@@ -211,6 +211,9 @@ func (t *Trial) ask(ctx context.Context, r *trialRequest, data *trialData) ([]st
 	}
 	if no != "" {
 		return nil, nil
+	}
+	if k.template.native != nil {
+		return k.askNative(ctx, r)
 	}
 	review, err := opa.Term(r.review)
 	if err != nil {
