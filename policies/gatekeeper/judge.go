@@ -170,59 +170,69 @@ func (t *template) failure(err error) error {
 }
 
 // told is what makes two results of a template one: Gatekeeper keeps nothing else of them.
-type told struct{ message, details string }
+type told struct {
+	message, key string // key is details as text
+	details      *ast.Term
+}
 
-// read makes a finding of the set of results. A result without a message is none, as in Gatekeeper; that is recorded.
-func read(t *ast.Term) (policies.Finding, error) {
-	var finding policies.Finding
+// resultsOf lists the results in the answer of rule violation. A result without a message is none, as in Gatekeeper: mute says how many
+// there are.
+func resultsOf(t *ast.Term) (results []told, mute int, err error) {
 	if t == nil {
-		return finding, errors.New("rule violation has no answer")
+		return nil, 0, errors.New("rule violation has no answer")
 	}
 	set, ok := t.Value.(ast.Set)
 	if !ok {
-		return finding, fmt.Errorf("rule violation answers %s, expected a set", ast.ValueName(t.Value))
+		return nil, 0, fmt.Errorf("rule violation answers %s, expected a set", ast.ValueName(t.Value))
 	}
-	seen := map[told]bool{}
-	left := 0
-	err := set.Iter(func(t *ast.Term) error {
+	type same struct{ message, key string }
+	seen := map[same]bool{}
+	err = set.Iter(func(t *ast.Term) error {
 		result, ok := t.Value.(ast.Object)
 		var msg *ast.Term
 		if ok {
 			msg = result.Get(ast.InternedTerm("msg"))
 		}
 		if msg == nil {
-			finding.Evidence = append(finding.Evidence, policies.Evidence{Kind: "undefined", Value: "a result of violation has no msg, and so is none"})
+			mute++
 			return nil
 		}
 		text, ok := msg.Value.(ast.String)
 		if !ok {
 			return fmt.Errorf("msg of a violation is %s, expected a string", ast.ValueName(msg.Value))
 		}
-		one := told{message: string(text), details: "{}"}
-		details := result.Get(ast.InternedTerm("details"))
-		if details != nil {
-			one.details = details.String()
+		one := told{message: string(text), key: "{}", details: result.Get(ast.InternedTerm("details"))}
+		if one.details != nil {
+			one.key = one.details.String()
 		}
-		if seen[one] {
-			return nil
+		if s := (same{one.message, one.key}); !seen[s] {
+			seen[s] = true
+			results = append(results, one)
 		}
-		seen[one] = true
-		if len(finding.Violations) == maxViolations {
-			left++
-			return nil
-		}
+		return nil
+	})
+	return results, mute, err
+}
+
+// read makes a finding of the answer of rule violation.
+func read(t *ast.Term) (policies.Finding, error) {
+	results, mute, err := resultsOf(t)
+	if err != nil {
+		return policies.Finding{}, err
+	}
+	var finding policies.Finding
+	for range mute {
+		finding.Evidence = append(finding.Evidence, policies.Evidence{Kind: "undefined", Value: "a result of violation has no msg, and so is none"})
+	}
+	for _, one := range results[:min(len(results), maxViolations)] {
 		message := cut(strings.TrimSpace(one.message))
 		if message == "" {
 			message = "rule violation holds, expected it not to"
 		}
 		finding.Violations = append(finding.Violations, policies.Violation{Message: message})
-		finding.Evidence = append(finding.Evidence, evidenceOf(details)...)
-		return nil
-	})
-	if err != nil {
-		return policies.Finding{}, err
+		finding.Evidence = append(finding.Evidence, evidenceOf(one.details)...)
 	}
-	if left > 0 {
+	if left := len(results) - maxViolations; left > 0 {
 		finding.Violations = append(finding.Violations, policies.Violation{
 			Message: fmt.Sprintf("template found %d violations more, expected at most %d to be told", left, maxViolations),
 		})

@@ -1,7 +1,10 @@
 package gatekeeper
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -55,8 +58,11 @@ func newReview(c *policies.Change, op policies.Operation) (*ast.Term, error) {
 	}{{"object", object}, {"oldObject", c.Old}} {
 		t := ast.InternedNullTerm
 		if field.object != nil {
-			var err error
-			if t, err = placed(field.object, c.Namespace); err != nil {
+			seen, err := reviewed(field.object)
+			if err != nil {
+				return nil, err
+			}
+			if t, err = placed(seen, c.Namespace); err != nil {
 				return nil, err
 			}
 		}
@@ -75,7 +81,7 @@ func newReview(c *policies.Change, op policies.Operation) (*ast.Term, error) {
 		}
 	}
 	set("options", options)
-	holder := ast.InternedNullTerm
+	holder := ast.InternedEmptyObject
 	if c.Holder != nil && c.Namespaced {
 		var err error
 		if holder, err = opa.Value(c.Holder); err != nil {
@@ -84,6 +90,72 @@ func newReview(c *policies.Change, op policies.Operation) (*ast.Term, error) {
 	}
 	set("namespaceObject", holder)
 	return ast.NewTerm(review), nil
+}
+
+type reviewedKey struct{}
+
+// reviewed is o with its numbers as a template sees them: Gatekeeper decodes a request's whole numbers as floating-point ones, so that
+// 1000000 is told as 1e+06 (frameworks/constraint pkg/client/drivers/rego, toInterfaceMap). Mostly there are none to change.
+func reviewed(o *policies.Object) (*policies.Object, error) {
+	v, err := o.Derive(reviewedKey{}, func() (any, error) {
+		content := o.Settled()
+		if !hasLarge(content) {
+			return o, nil
+		}
+		m, _ := floating(content).(map[string]any)
+		return policies.NewObject(m, o.Origin, nil, nil), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*policies.Object), nil
+}
+
+// largest is the first whole number that is written with an exponent.
+const largest = 1_000_000
+
+func hasLarge(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, item := range v {
+			if hasLarge(item) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, hasLarge)
+	case int64:
+		return v >= largest || v <= -largest
+	case float64:
+		return v >= largest || v <= -largest
+	}
+	return false
+}
+
+func floating(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			out[key] = floating(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = floating(item)
+		}
+		return out
+	case int64:
+		if hasLarge(v) {
+			return floating(float64(v))
+		}
+	case float64:
+		if hasLarge(v) {
+			return json.Number(strconv.FormatFloat(v, 'g', -1, 64))
+		}
+	}
+	return v
 }
 
 type placedKey struct{ namespace string }

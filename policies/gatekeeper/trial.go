@@ -179,12 +179,12 @@ func newTrialRequest(request *admissionv1.AdmissionRequest, object, old *policie
 		}
 	}
 	r := &trialRequest{object: object, old: old, review: review}
-	review["namespaceObject"] = nil
+	review["namespaceObject"] = map[string]any{}
 	if object != nil {
-		review["object"] = object.Map()
+		review["object"] = floating(object.Map())
 	}
 	if old != nil {
-		review["oldObject"] = old.Map()
+		review["oldObject"] = floating(old.Map())
 	}
 	return r, nil
 }
@@ -228,13 +228,13 @@ func (t *Trial) ask(ctx context.Context, r *trialRequest, data *trialData) ([]st
 		}
 		return []string{err.Error()}, nil // as Gatekeeper, for which a template that fails refuses
 	}
-	finding, err := read(answer)
+	results, _, err := resultsOf(answer)
 	if err != nil {
 		return nil, k.template.failure(err)
 	}
-	var out []string
-	for _, v := range finding.Violations {
-		out = append(out, v.Message)
+	out := make([]string, len(results))
+	for i, one := range results {
+		out[i] = one.message
 	}
 	return out, nil
 }

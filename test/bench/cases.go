@@ -27,6 +27,10 @@ func prepare(ctx context.Context, o options, work, gitgate string, wanted *regex
 		{"schema: examples/fleet", p.schemaFleet},
 		{fmt.Sprintf("rego: 20 policies, %d manifests", o.manifests), p.rego},
 		{"rego: 20 policies, examples/fleet", p.regoFleet},
+		{fmt.Sprintf("gatekeeper: 20 templates, %d workloads", o.workloads), p.gatekeeper},
+		{fmt.Sprintf("kyverno: 20 ClusterPolicies, %d workloads", o.workloads), p.clusterPolicies},
+		{fmt.Sprintf("kyverno: 20 ValidatingPolicies, %d workloads", min(o.workloads, mostValidating)), p.validatingPolicies},
+		{fmt.Sprintf("gatekeeper beside 180 that cannot match, %d workloads", o.workloads), p.gatekeeperBeside},
 		{fmt.Sprintf("large: %d manifests", o.large), p.large},
 	} {
 		if !wanted.MatchString(c.name) || c.name == "large: 0 manifests" {

@@ -17,6 +17,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds that count, after one that does not")
 	flag.IntVar(&o.manifests, "manifests", 5000, "manifests in the generated tree")
+	flag.IntVar(&o.workloads, "workloads", 1000, "workloads that the policies of Gatekeeper and Kyverno judge")
 	flag.IntVar(&o.large, "large", 0, "manifests in a second, larger tree, for linearity and memory (0: none)")
 	only := flag.String("run", ".", "run only the cases whose name matches this regular expression")
 	flag.Parse()
@@ -28,7 +29,7 @@ func main() {
 	}
 }
 
-type options struct{ rounds, manifests, large int }
+type options struct{ rounds, manifests, workloads, large int }
 
 func run(ctx context.Context, o options, only string) error {
 	wanted, err := regexp.Compile(only)

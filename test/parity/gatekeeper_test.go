@@ -26,6 +26,7 @@ import (
 	"gitgate.dev/gitgate/manifest"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/gatekeeper"
+	"gitgate.dev/gitgate/test/gen"
 )
 
 // trialFile is one file of testdata/gatekeeper: a template, its constraints, objects to ask about, and, annotated with
@@ -153,30 +154,61 @@ func TestGatekeeperItselfFindsTheSame(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
 			t.Parallel()
-			f := readTrial(t, file)
-			found, asked := 0, 0
-			for _, constraint := range f.constraints {
-				client := framework(t, f, constraint)
-				trial, err := gatekeeper.NewTrial(context.Background(), gatekeeper.Options{}, f.template, constraint, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, o := range f.objects {
-					want := frameworkSays(t, client, o)
-					got, err := trial.Review(t.Context(), o, f.inventory)
-					if err != nil {
-						t.Fatalf("%s: %v", o, err)
-					}
-					slices.Sort(got)
-					if !slices.Equal(got, want) {
-						t.Errorf("%s at line %d by %s:\n got: %q\nwant: %q", o, o.Origin.Line, constraint.Name, got, want)
-					}
-					found, asked = found+len(want), asked+1
-				}
-			}
-			if asked == 0 || found == 0 {
-				t.Errorf("asked %d times, %d violations: expected some", asked, found)
-			}
+			compareWithFramework(t, readTrial(t, file))
 		})
+	}
+}
+
+// The templates of the benchmark, asked about Pods that break each of them and about what teams write.
+func TestGatekeeperItselfFindsTheSameInPods(t *testing.T) {
+	pods := readTrial(t, "testdata/gatekeeper-pods.yaml").objects
+	for m := range gen.Manifests(400) {
+		if slices.Contains([]string{"Pod", "Deployment", "StatefulSet", "CronJob", "Service"}, m.Kind) {
+			objects, problems := manifest.Decode(m.Path, []byte(m.Text), manifest.DefaultLimits())
+			if len(problems) > 0 {
+				t.Fatalf("%+v", problems)
+			}
+			pods = append(pods, objects...)
+		}
+	}
+	files, err := filepath.Glob("../bench/policies/gatekeeper/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no templates", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
+			t.Parallel()
+			f := readTrial(t, file)
+			f.objects = pods
+			compareWithFramework(t, f)
+		})
+	}
+}
+
+// compareWithFramework asks Gatekeeper's client and a Trial the same, and wants some violations.
+func compareWithFramework(t *testing.T, f *trialFile) {
+	t.Helper()
+	found, asked := 0, 0
+	for _, constraint := range f.constraints {
+		client := framework(t, f, constraint)
+		trial, err := gatekeeper.NewTrial(context.Background(), gatekeeper.Options{}, f.template, constraint, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range f.objects {
+			want := frameworkSays(t, client, o)
+			got, err := trial.Review(t.Context(), o, f.inventory)
+			if err != nil {
+				t.Fatalf("%s: %v", o, err)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s at line %d by %s:\n got: %q\nwant: %q", o, o.Origin.Line, constraint.Name, got, want)
+			}
+			found, asked = found+len(want), asked+1
+		}
+	}
+	if asked == 0 || found == 0 {
+		t.Errorf("asked %d times, %d violations: expected some", asked, found)
 	}
 }
