@@ -1,54 +1,106 @@
 // Package desired says what a Git revision declares: which objects a reconciler that follows it will apply, each with the place
-// in Git that says so. It reads Git and renders; it knows no cluster, no policy language and no door. Nothing that a repository
-// holds is executed, and nothing outside the repository is read.
+// in Git that says so; which changes a merge would send; and, over the accepted commits of a branch, which commit declared what.
+// It reads Git and renders; it knows no cluster, no policy language and no door. Nothing that a repository holds is executed, and
+// nothing outside the repository is read.
 package desired
 
 import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/desired/packed"
+	"gitgate.dev/gitgate/desired/trust"
 	"gitgate.dev/gitgate/policies"
 )
 
-// Unit is what a reconciler applies as one: a folder of plain manifests, a Flux Kustomization or HelmRelease, an Argo CD
-// Application.
-type Unit struct {
-	ID       UnitID
-	Path     string // folder or chart in the repository that it renders; "" for one that renders none
-	Declared policies.Position
-	Prunes   bool // what it no longer declares is deleted by its reconciler
-	Objects  []Declared
-	Problems []policies.Violation // why it cannot be rendered, or not in full: its reconciler would fail too
-	Opaque   []Opaque             // what only a network or a key could tell
+// Source is a folder of a Git repository that reconcilers apply.
+type Source struct {
+	Name   string
+	URL    string    // how Git's objects name the repository; "" when that is not known
+	Branch string    // "" when that is not known: then it is any
+	Path   string    // slash-separated, from the repository's root; "" for the root itself
+	Repo   *git.Repo // where its commits are read
+
+	// Trust says whose signatures count; nil asks for none. It is looked at by Index alone.
+	Trust *trust.Rules
+	// Anchor is a commit that a person vouches for: signatures are asked of the commits after it. Without one, they are asked of
+	// all of history.
+	Anchor git.Hash
 }
 
-// UnitID names a unit across revisions.
-type UnitID struct {
-	Source string // name of the source in gitgate.yaml
-	Kind   UnitKind
-	Object string // namespace/name of the Flux or Argo CD object that declares the unit; the folder of a plain unit
+// Rules is what has to be known of the API server: see package apiserver.
+type Rules interface {
+	// Stored is o as the API server would store it.
+	Stored(set *policies.Set, o *policies.Object) (map[string]any, error)
+	// Resource is the resource that objects of a kind are sent to, and whether it is namespaced.
+	Resource(set *policies.Set, gvk policies.GroupVersionKind) (res policies.Resource, namespaced, known bool)
 }
 
-// UnitKind is the reconciler that applies a unit, and by which of its kinds.
-type UnitKind string
+// Options say what is followed.
+type Options struct {
+	Sources []Source
+	Rules   Rules
 
-const (
-	Plain             UnitKind = "plain"              // the root folder of a source
-	FluxKustomization UnitKind = "flux-kustomization" //
-	FluxHelmRelease   UnitKind = "flux-helmrelease"
-	ArgoApplication   UnitKind = "argocd-application"
-)
+	// FluxNamespace and ArgoCDNamespace are where those controllers run: "flux-system" and "argocd" when empty.
+	FluxNamespace, ArgoCDNamespace string
 
-// Declared is an object that a unit declares, as its reconciler will send it.
-type Declared struct {
-	Object *policies.Object // its Origin and Source point into the files that a person edits
-	// Hook says that the reconciler makes the object for a moment and deletes it: a Helm hook, an Argo CD sync hook.
-	Hook bool
-	// OpaqueValues are fields whose values only a key or the cluster could tell: SOPS-encrypted ones, substitutions from a
-	// Secret. That they are there is declared; their values are not known.
-	OpaqueValues []policies.Path
+	Workers int // units that are rendered at once; 0 for one a processor
+	History History
 }
 
-// Opaque is something that a unit declares and that cannot be rendered offline. It is named, never guessed.
-type Opaque struct {
-	What   string // "chart podinfo from https://charts.example.com", "plugin cue"
-	Reason string // what would be needed
-	Pos    policies.Position
+// History bounds how far an Index looks back.
+type History struct {
+	Commits int           // accepted commits a source; 0 for DefaultCommits
+	Age     time.Duration // how long ago a commit may have been left behind; 0 for ever
+}
+
+// DefaultCommits is how many accepted commits an Index keeps of a source.
+const DefaultCommits = 200
+
+// Renderer renders revisions of the sources. It is safe for concurrent use.
+type Renderer struct {
+	o       Options
+	sources map[string]*Source
+	words   *packed.Words
+}
+
+// New makes a renderer. The error says what is wrong with the options.
+func New(o Options) (*Renderer, error) {
+	if o.Rules == nil {
+		return nil, errors.New("renderer: no rules of an API server")
+	}
+	if len(o.Sources) == 0 {
+		return nil, errors.New("renderer: no sources")
+	}
+	if o.FluxNamespace == "" {
+		o.FluxNamespace = "flux-system"
+	}
+	if o.ArgoCDNamespace == "" {
+		o.ArgoCDNamespace = "argocd"
+	}
+	if o.History.Commits <= 0 {
+		o.History.Commits = DefaultCommits
+	}
+	r := &Renderer{o: o, sources: map[string]*Source{}, words: packed.NewWords()}
+	for i := range o.Sources {
+		s := o.Sources[i]
+		clean := strings.TrimPrefix(path.Clean("/"+s.Path), "/")
+		switch {
+		case s.Name == "":
+			return nil, fmt.Errorf("source %d: no name", i+1)
+		case r.sources[s.Name] != nil:
+			return nil, fmt.Errorf("source %s: named twice", s.Name)
+		case s.Repo == nil:
+			return nil, fmt.Errorf("source %s: no repository", s.Name)
+		case strings.Contains("/"+s.Path+"/", "/../"):
+			return nil, fmt.Errorf("source %s: path %q leads out of the repository", s.Name, s.Path)
+		}
+		s.Path = clean
+		r.sources[s.Name] = &s
+	}
+	return r, nil
 }

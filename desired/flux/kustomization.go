@@ -31,6 +31,9 @@ type Kustomization struct {
 		Path            string          `json:"path"`
 		Prune           bool            `json:"prune"`
 		Suspend         bool            `json:"suspend"`
+		DeletionPolicy  string          `json:"deletionPolicy"`     // what becomes of the objects when k is deleted: "" and MirrorPrune follow Prune
+		ServiceAccount  string          `json:"serviceAccountName"` // whom the controller writes as; "" for itself
+		KubeConfig      any             `json:"kubeConfig"`         // the cluster that it writes to; nil for its own
 		TargetNamespace string          `json:"targetNamespace"`
 		NamePrefix      string          `json:"namePrefix"`
 		NameSuffix      string          `json:"nameSuffix"`
@@ -104,6 +107,7 @@ func (k *Kustomization) at(field policies.Path, err error) error {
 type Object struct {
 	Content map[string]any
 	File    string          // the file it was read or generated from
+	Written kustomize.ID    // how it is named in File
 	Opaque  []policies.Path // fields whose values only a key or the cluster could tell
 	Source  policies.Source // finds its fields in File; nil when that is to be found out by its name
 	Line    int             // the line of File that it begins on; 0 when that is not known
@@ -126,7 +130,7 @@ func (k *Kustomization) Render(ctx context.Context, v *tree.View, find Find) ([]
 	}
 	objects := make([]Object, 0, len(built))
 	for _, b := range built {
-		o := Object{Content: b.Content, File: b.File}
+		o := Object{Content: b.Content, File: b.File, Written: b.Written}
 		if k.Spec.Decryption != nil {
 			o.Opaque = decrypted(o.Content)
 		}

@@ -25,7 +25,11 @@ type Object struct {
 	Content map[string]any
 	Text    []byte // Content as YAML
 	File    string // the file that the object was read or generated from; "" when kustomize does not say
+	Written ID     // how the object is named in File, before the kustomizations renamed it
 }
+
+// ID names an object as one file has it.
+type ID struct{ Kind, Namespace, Name string }
 
 // Build builds the kustomization in a folder of v. edit changes the root kustomization before it is built, as a reconciler adds
 // what its own object asks for; nil for none. A folder without a kustomization is one of everything below it when generate is
@@ -112,6 +116,8 @@ func run(ctx context.Context, v *tree.View, folder, file string, text []byte, ke
 				return nil, fmt.Errorf("origin of %s: %w", r.CurId(), err)
 			}
 		}
+		written := r.OrgId()
+		o.Written = ID{Kind: written.Kind, Namespace: written.Namespace, Name: written.Name}
 		if o.Text, err = r.AsYAML(); err != nil {
 			return nil, fmt.Errorf("object %s: %w", r.CurId(), err)
 		}

@@ -380,3 +380,9 @@ func (v *View) Files(ctx context.Context, folder string) ([]string, error) {
 	slices.SortFunc(out, cmp.Compare[string])
 	return out, nil
 }
+
+// Entry is what p leads to, with its path without links.
+func (v *View) Entry(ctx context.Context, p string) (git.Entry, error) { return v.resolve(ctx, p) }
+
+// Repo is where the contents of the tree are read.
+func (t *Tree) Repo() *git.Repo { return t.repo }

@@ -1,0 +1,173 @@
+package desired_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"gitgate.dev/gitgate/apiserver"
+	"gitgate.dev/gitgate/desired"
+	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/test/gitserver"
+)
+
+const address = "https://git.example.com/platform/fleet.git"
+
+// fleet is a repository as `flux bootstrap` leaves it, with two apps.
+func fleet() map[string]string {
+	return map[string]string{
+		"clusters/prod/flux-system/gotk-sync.yaml": `apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata:
+  name: flux-system
+  namespace: flux-system
+spec:
+  interval: 1m
+  ref: {branch: main}
+  url: ssh://git@git.example.com/platform/fleet
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata:
+  name: flux-system
+  namespace: flux-system
+spec:
+  interval: 10m
+  path: ./clusters/prod
+  prune: true
+  sourceRef: {kind: GitRepository, name: flux-system}
+`,
+		"clusters/prod/flux-system/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [gotk-sync.yaml]\n",
+		"clusters/prod/shop.yaml":                      kustomization("shop", "./apps/shop", "  targetNamespace: shop\n"),
+		"clusters/prod/ledger.yaml":                    kustomization("ledger", "apps/ledger", "  dependsOn: [{name: shop}]\n"),
+		"apps/shop/kustomization.yaml":                 "resources: [deployment.yaml, namespace.yaml]\nimages:\n  - name: nginx\n    newTag: \"1.1\"\npatches:\n  - path: patch.yaml\n",
+		"apps/shop/deployment.yaml":                    deployment("web", "nginx:1.0"),
+		"apps/shop/namespace.yaml":                     "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n",
+		"apps/shop/patch.yaml":                         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 3\n",
+		"apps/ledger/config.yaml":                      "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: books\n  namespace: ledger\ndata:\n  mode: \"fast\"\n",
+	}
+}
+
+func kustomization(name, path, more string) string {
+	return "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata:\n  name: " + name + "\n  namespace: flux-system\nspec:\n  interval: 10m\n  path: " + path +
+		"\n  prune: true\n  sourceRef:\n    kind: GitRepository\n    name: flux-system\n" + more
+}
+
+func deployment(name, image string) string {
+	return "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: " + name + "\nspec:\n  replicas: 1\n  selector:\n    matchLabels: {app: " + name + "}\n  template:\n    metadata:\n      labels: {app: " + name +
+		"}\n    spec:\n      containers:\n        - name: web\n          image: " + image + "\n"
+}
+
+func rules(t testing.TB) *apiserver.Rules {
+	t.Helper()
+	r, err := apiserver.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func options(t testing.TB, r *gitserver.Repo) desired.Options {
+	t.Helper()
+	repo, _, err := git.Open(t.Context(), r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { repo.Close() })
+	return desired.Options{Sources: []desired.Source{{Name: "fleet", URL: address, Branch: "main", Path: "clusters/prod", Repo: repo}}, Rules: rules(t)}
+}
+
+func with(files map[string]string, more map[string]string) map[string]string {
+	all := maps.Clone(files)
+	maps.Copy(all, more)
+	return all
+}
+
+func render(t testing.TB, files map[string]string) *desired.State {
+	t.Helper()
+	r := gitserver.NewRepo(t)
+	head := r.Commit("files", files)
+	renderer, err := desired.New(options(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := renderer.At(t.Context(), map[string]git.Hash{"fleet": git.Hash(head)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// describe lists units and what they declare, one line each.
+func describe(s *desired.State) string {
+	var b strings.Builder
+	for _, u := range s.Units() {
+		fmt.Fprintf(&b, "%s:", u)
+		var names []string
+		for _, d := range u.Objects() {
+			names = append(names, fmt.Sprintf(" %s/%s/%s@%s:%d", d.Key.Kind, d.Key.Namespace, d.Key.Name, d.Object.Origin.File, d.Object.Origin.Line))
+		}
+		slices.Sort(names)
+		b.WriteString(strings.Join(names, "") + "\n")
+	}
+	return b.String()
+}
+
+func problems(s *desired.State) string {
+	var b strings.Builder
+	for _, p := range s.Problems() {
+		fmt.Fprintf(&b, "%s:%d:%d: %s [%s]\n", p.Pos.File, p.Pos.Line, p.Pos.Column, p.Message, p.Rule)
+	}
+	for _, u := range s.Units() {
+		for _, o := range u.Opaque {
+			fmt.Fprintf(&b, "%s:%d:%d: %s is opaque: %s\n", o.Pos.File, o.Pos.Line, o.Pos.Column, o.What, o.Reason)
+		}
+	}
+	return b.String()
+}
+
+func TestAFluxFleetIsRenderedFromItsRoot(t *testing.T) {
+	s := render(t, fleet())
+	if got := problems(s); got != "" {
+		t.Errorf("problems:\n%s", got)
+	}
+	want := `Kustomization flux-system/flux-system: GitRepository/flux-system/flux-system@clusters/prod/flux-system/gotk-sync.yaml:1 Kustomization/flux-system/flux-system@clusters/prod/flux-system/gotk-sync.yaml:11 Kustomization/flux-system/ledger@clusters/prod/ledger.yaml:1 Kustomization/flux-system/shop@clusters/prod/shop.yaml:1
+Kustomization flux-system/ledger: ConfigMap/ledger/books@apps/ledger/config.yaml:1
+Kustomization flux-system/shop: Deployment/shop/web@apps/shop/deployment.yaml:1 Namespace//shop@apps/shop/namespace.yaml:1
+`
+	if got := describe(s); got != want {
+		t.Errorf("state:\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestFieldsAreFoundInTheFileThatSaysThem(t *testing.T) {
+	s := render(t, fleet())
+	found := s.Find(policies.Key{GroupKind: policies.GroupKind{Group: "apps", Kind: "Deployment"}, Namespace: "shop", Name: "web"})
+	if len(found) != 1 {
+		t.Fatalf("found %d", len(found))
+	}
+	o := found[0].Object
+	for path, want := range map[string]string{
+		"spec.replicas":                                     "apps/shop/patch.yaml:6:13",
+		"spec.template.spec.containers[0].image":            "apps/shop/kustomization.yaml:4:13",
+		"spec.template.spec.containers[0].name":             "apps/shop/deployment.yaml:14:17",
+		"spec.template.spec.containers[0].imagePullPolicy":  "apps/shop/deployment.yaml:14:11",
+		"metadata.namespace":                                "clusters/prod/shop.yaml:13:20",
+		"metadata.labels[kustomize.toolkit.fluxcd.io/name]": "apps/shop/deployment.yaml:3:1",
+	} {
+		pos := o.Locate(policies.ParsePath(path), policies.AtValue)
+		if got := fmt.Sprintf("%s:%d:%d", pos.File, pos.Line, pos.Column); got != want {
+			t.Errorf("%s is at %s, want %s", path, got, want)
+		}
+	}
+	stored, err := o.Stored()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := policies.Lookup(stored, policies.ParsePath("spec.template.spec.restartPolicy")); v != "Always" {
+		t.Errorf("stored restartPolicy is %v", v)
+	}
+}

@@ -1,0 +1,138 @@
+package desired
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/desired/tree"
+	"gitgate.dev/gitgate/policies"
+)
+
+// State is what the sources declare at one commit each. It is immutable and safe for concurrent use.
+type State struct {
+	renderer *Renderer
+	trees    map[string]*tree.Tree
+	units    []*Unit
+	byID     map[unitID]*Unit
+	byKey    map[policies.Key][]owned
+	results  map[unitID]*made
+	problems []policies.Violation // of no unit
+
+	definitions map[policies.GroupKind]*entry // CustomResourceDefinitions by the kind that they define
+	set         *policies.Set                 // of the definitions
+}
+
+// owned is an entry of a unit.
+type owned struct {
+	unit  *Unit
+	entry *entry
+}
+
+// Commit is the commit at which a source was read.
+func (s *State) Commit(source string) git.Hash { return s.trees[source].Commit }
+
+// Tree is the files of a source.
+func (s *State) Tree(source string) *tree.Tree { return s.trees[source] }
+
+// Units lists the units, sorted by kind, namespace and name; the roots of the sources come first.
+func (s *State) Units() []*Unit { return s.units }
+
+// Find returns what declares an object; more than one only when units are at odds, which Problems tells.
+func (s *State) Find(key policies.Key) []*Declared {
+	owners := s.byKey[key]
+	out := make([]*Declared, 0, len(owners))
+	for _, o := range owners {
+		out = append(out, s.declared(o.unit, o.entry))
+	}
+	return out
+}
+
+// Keys lists the objects that are declared, in no particular order.
+func (s *State) Keys() iter.Seq[policies.Key] { return maps.Keys(s.byKey) }
+
+// Problems lists everything that is wrong with the sources and their units, sorted by place.
+func (s *State) Problems() []policies.Violation {
+	all := slices.Clone(s.problems)
+	for _, u := range s.units {
+		all = append(all, u.Problems...)
+	}
+	slices.SortStableFunc(all, func(a, b policies.Violation) int {
+		if c := strings.Compare(a.Pos.File, b.Pos.File); c != 0 {
+			return c
+		}
+		return a.Pos.Line - b.Pos.Line
+	})
+	return all
+}
+
+// Set returns the declared objects of the given kinds, and all CustomResourceDefinitions, for policies that refer to others.
+// "*" stands for all groups or kinds. Units that are suspended or applied to another cluster are left out.
+func (s *State) Set(kinds []policies.GroupKind) *policies.Set {
+	want := func(gk policies.GroupKind) bool {
+		return gk == kindDefinition || slices.ContainsFunc(kinds, func(k policies.GroupKind) bool {
+			return (k.Group == "*" || k.Group == gk.Group) && (k.Kind == "*" || k.Kind == gk.Kind)
+		})
+	}
+	var objects []*policies.Object
+	for _, u := range s.units {
+		if u.Suspended || u.Elsewhere != "" {
+			continue
+		}
+		for _, e := range u.result.entries {
+			if want(e.key.GroupKind) {
+				objects = append(objects, s.object(u, e))
+			}
+		}
+	}
+	return policies.NewSet(objects...)
+}
+
+func (s *State) declared(u *Unit, e *entry) *Declared {
+	key, _ := s.keys(e)
+	return &Declared{Key: key, Object: s.object(u, e), Unit: u, Hook: e.hook, Opaque: e.opaque}
+}
+
+// Summary counts what a state has, for people.
+func (s *State) Summary() string {
+	opaque := 0
+	for _, u := range s.units {
+		opaque += len(u.Opaque)
+	}
+	return fmt.Sprintf("%d objects in %d units, %d opaque", len(s.byKey), len(s.units), opaque)
+}
+
+// At renders what the sources declare at the given commits, by source. from is a state of the same renderer that has much in
+// common with it, nil for none: what it rendered from the same inputs is taken over. The error means that nothing could be told
+// (a repository that cannot be read, the end of ctx): what is wrong with the content of commits is in the state's problems.
+func (r *Renderer) At(ctx context.Context, commits map[string]git.Hash, from *State) (*State, error) {
+	b := &build{renderer: r, ctx: ctx, from: from, trees: map[string]*tree.Tree{}, results: map[unitID]*made{}}
+	for _, s := range r.o.Sources {
+		h, ok := commits[s.Name]
+		if !ok {
+			return nil, fmt.Errorf("source %s: no commit", s.Name)
+		}
+		var err error
+		if b.trees[s.Name], err = r.tree(ctx, s, h, from, b.trees); err != nil {
+			return nil, fmt.Errorf("source %s: %w", s.Name, err)
+		}
+	}
+	return b.state()
+}
+
+// tree lists the files of a commit, starting from those of a commit that is at hand.
+func (r *Renderer) tree(ctx context.Context, s Source, h git.Hash, from *State, others map[string]*tree.Tree) (*tree.Tree, error) {
+	for name, t := range others {
+		if t.Commit == h && r.sources[name].Repo == s.Repo {
+			return t, nil
+		}
+	}
+	if from != nil {
+		return from.trees[s.Name].At(ctx, h)
+	}
+	return tree.Load(ctx, s.Repo, h)
+}
