@@ -216,8 +216,12 @@ func (b *build) render(d *declaration) *made {
 	out, err := b.renderer.renderDeclaration(b.ctx, d, in)
 	m := &made{unit: out.unit, needs: out.needs, result: &result{}}
 	m.unit.Declared = d.position()
+	fallback := orPosition(m.unit.Declared, m.unit.Path)
+	for _, note := range out.notes {
+		m.fail(note, fallback)
+	}
 	if err != nil {
-		m.fail(err, orPosition(m.unit.Declared, m.unit.Path))
+		m.fail(err, fallback)
 	} else {
 		b.pack(d, out, in, m)
 	}

@@ -3,11 +3,9 @@ package desired
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path"
 	"strings"
 
-	"gitgate.dev/gitgate/desired/flux"
 	"gitgate.dev/gitgate/desired/kustomize"
 	"gitgate.dev/gitgate/policies"
 )
@@ -44,7 +42,7 @@ type rendered struct {
 	written kustomize.ID
 	opaque  []policies.Path
 	hook    bool
-	read    *policies.Object // the document that it is, when nothing changed it; nil otherwise
+	line    int // of file, where it begins; 0 when that is not known
 }
 
 // outcome is what rendering a declaration gave: the unit as its object says it, and its objects.
@@ -52,6 +50,7 @@ type outcome struct {
 	unit      Unit
 	namespace string // of namespaced objects that name none; "" when nothing says
 	objects   []rendered
+	notes     []*kustomize.OpaqueError // what cannot be told besides the objects
 	needs     []need
 }
 
@@ -65,6 +64,7 @@ type need struct {
 var (
 	kindKustomization  = policies.GroupKind{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}
 	kindHelmRelease    = policies.GroupKind{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"}
+	kindHelmChart      = policies.GroupKind{Group: "source.toolkit.fluxcd.io", Kind: "HelmChart"}
 	kindGitRepository  = policies.GroupKind{Group: "source.toolkit.fluxcd.io", Kind: "GitRepository"}
 	kindApplication    = policies.GroupKind{Group: "argoproj.io", Kind: "Application"}
 	kindApplicationSet = policies.GroupKind{Group: "argoproj.io", Kind: "ApplicationSet"}
@@ -86,10 +86,18 @@ func (r *Renderer) renderDeclaration(ctx context.Context, d *declaration, in *re
 		return r.renderRoot(ctx, d, in)
 	case kindKustomization.Kind:
 		return r.renderKustomization(ctx, d, in)
+	case kindHelmRelease.Kind:
+		return r.renderHelmRelease(ctx, d, in)
+	case kindApplication.Kind:
+		return r.renderApplication(ctx, d, in)
 	default:
-		return &outcome{unit: Unit{Unit: policies.Unit{Kind: d.id.kind, Namespace: d.id.namespace, Name: d.id.name}, Source: d.source}},
-			&kustomize.OpaqueError{What: d.from.String(), Reason: "objects of this kind are not rendered"}
+		return r.renderApplicationSet(ctx, d, in)
 	}
+}
+
+// newOutcome is the outcome of a declaration of which nothing is known yet but who writes what it declares.
+func newOutcome(d *declaration, actor string) *outcome {
+	return &outcome{unit: Unit{Unit: policies.Unit{Kind: d.id.kind, Namespace: d.id.namespace, Name: d.id.name}, Source: d.source, Actor: actor}}
 }
 
 func (r *Renderer) renderRoot(ctx context.Context, d *declaration, in *reader) (*outcome, error) {
@@ -106,104 +114,6 @@ func (r *Renderer) renderRoot(ctx context.Context, d *declaration, in *reader) (
 		out.objects = append(out.objects, rendered{content: b.Content, file: b.File, written: b.Written})
 	}
 	return out, nil
-}
-
-func (r *Renderer) renderKustomization(ctx context.Context, d *declaration, in *reader) (*outcome, error) {
-	out := &outcome{unit: Unit{
-		Unit: policies.Unit{Kind: d.id.kind, Namespace: d.id.namespace, Name: d.id.name}, Source: d.source,
-		Actor: serviceAccount(r.o.FluxNamespace, "kustomize-controller"),
-	}}
-	u := &out.unit
-	k, err := flux.Parse(d.from)
-	if err != nil {
-		return out, err
-	}
-	u.Cascades = k.Spec.Prune && (k.Spec.DeletionPolicy == "" || k.Spec.DeletionPolicy == "MirrorPrune" || k.Spec.DeletionPolicy == "Delete")
-	u.Path, u.Prune, u.Suspended = path.Clean(strings.TrimLeft(k.Spec.Path, "/")), k.Spec.Prune, k.Spec.Suspend
-	if u.Path == "." {
-		u.Path = ""
-	}
-	if account := k.Spec.ServiceAccount; account != "" {
-		u.ServiceAccount, u.Actor = k.Metadata.Namespace+":"+account, serviceAccount(k.Metadata.Namespace, account)
-	}
-	for i, ref := range k.Spec.DependsOn {
-		id := unitID{kind: kindKustomization.Kind, namespace: orElse(ref.Namespace, k.Metadata.Namespace), name: ref.Name}
-		out.needs = append(out.needs, need{id: id, pos: d.from.Locate(policies.Path{"spec", "dependsOn", i}, policies.AtValue)})
-	}
-	if k.Spec.KubeConfig != nil {
-		u.Elsewhere = "kubeConfig of " + d.from.String()
-		return out, nil
-	}
-	s, err := r.fluxSource(d, in, k.Spec.SourceRef, policies.Path{"spec", "sourceRef"})
-	if err != nil {
-		return out, err
-	}
-	u.Source = s.Name
-	objects, err := k.Render(ctx, in.view(s.Name), func(kind, namespace, name string) *policies.Object {
-		return in.object(policies.Key{GroupKind: policies.GroupKind{Kind: kind}, Namespace: namespace, Name: name})
-	})
-	if err != nil {
-		return out, err
-	}
-	for _, o := range objects {
-		out.objects = append(out.objects, rendered{content: o.Content, file: o.File, written: o.Written, opaque: o.Opaque})
-	}
-	return out, nil
-}
-
-// fluxSource is the source that a Flux object refers to: the GitRepository has to be declared by Git too, or nobody could say
-// what it is.
-func (r *Renderer) fluxSource(d *declaration, in *reader, ref flux.Reference, field policies.Path) (*Source, error) {
-	at := func(err error) error { return policies.ErrorAt(d.from.Locate(field, policies.AtValue), err) }
-	if ref.Kind != kindGitRepository.Kind {
-		return nil, at(&kustomize.OpaqueError{What: fmt.Sprintf("files of %s %s", ref.Kind, ref.Name), Reason: "they are in no Git repository that is listed under sources"})
-	}
-	namespace := orElse(ref.Namespace, d.from.Namespace)
-	repository := in.object(policies.Key{GroupKind: kindGitRepository, Namespace: namespace, Name: ref.Name})
-	if repository == nil {
-		return nil, at(&kustomize.OpaqueError{What: fmt.Sprintf("files of GitRepository %s/%s", namespace, ref.Name), Reason: "Git does not declare it"})
-	}
-	address, _ := textAt(repository, "spec", "url")
-	revision, err := fluxRevision(repository)
-	if err != nil {
-		return nil, at(err)
-	}
-	return r.sourceOf(d.source, address, revision, at)
-}
-
-// fluxRevision is the branch that a GitRepository follows (source.toolkit.fluxcd.io/v1: commit before name, semver, tag, branch).
-func fluxRevision(o *policies.Object) (string, error) {
-	for _, field := range []string{"commit", "name", "semver", "tag"} {
-		if v, ok := textAt(o, "spec", "ref", field); ok && v != "" {
-			return "", &kustomize.OpaqueError{What: fmt.Sprintf("%s at %s %s", o, field, v), Reason: "the sources follow branches"}
-		}
-	}
-	branch, _ := textAt(o, "spec", "ref", "branch")
-	return orElse(branch, "master"), nil
-}
-
-// sourceOf is the listed source of an address and branch. Of several, the one that named it itself is preferred.
-func (r *Renderer) sourceOf(from, address, branch string, at func(error) error) (*Source, error) {
-	var other *Source
-	for i := range r.o.Sources {
-		s := r.sources[r.o.Sources[i].Name]
-		if !SameRepository(s.URL, address) {
-			continue
-		}
-		if s.Branch != "" && branch != "" && branch != "HEAD" && s.Branch != branch {
-			continue
-		}
-		if s.Name == from {
-			return s, nil
-		}
-		if other == nil {
-			other = s
-		}
-	}
-	if other == nil {
-		return nil, at(&kustomize.OpaqueError{What: fmt.Sprintf("branch %s of %s", orElse(branch, "HEAD"), withoutUser(address)), Reason: "it is not listed under sources"})
-	}
-	return other, nil
 }
 
 // object is the declared object of a key as the renderers read it, nil when Git declares none.
@@ -240,6 +150,9 @@ func splitOptions(s string) []string {
 	}
 	return options
 }
+
+// cleanPath is a path in a repository without what does not matter.
+func cleanPath(p string) string { return strings.TrimPrefix(path.Clean("/"+p), "/") }
 
 func orElse(s, otherwise string) string {
 	if s == "" {

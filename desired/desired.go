@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"gitgate.dev/gitgate/desired/argocd"
 	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/desired/helm"
 	"gitgate.dev/gitgate/desired/packed"
 	"gitgate.dev/gitgate/desired/trust"
 	"gitgate.dev/gitgate/policies"
@@ -44,6 +46,14 @@ type Rules interface {
 type Options struct {
 	Sources []Source
 	Rules   Rules
+
+	// Cluster is what charts are told of the cluster.
+	Cluster helm.Cluster
+	// Clusters are other names of the cluster in the destinations of Argo CD's Applications: a server's address, a name.
+	Clusters []string
+	// Tracking, InstanceLabel and InstallationID are Argo CD's settings of the same names; empty for its defaults.
+	Tracking                      argocd.Tracking
+	InstanceLabel, InstallationID string
 
 	// FluxNamespace and ArgoCDNamespace are where those controllers run: "flux-system" and "argocd" when empty.
 	FluxNamespace, ArgoCDNamespace string
@@ -84,6 +94,12 @@ func New(o Options) (*Renderer, error) {
 	}
 	if o.History.Commits <= 0 {
 		o.History.Commits = DefaultCommits
+	}
+	if o.Cluster.Namespaced == nil {
+		o.Cluster.Namespaced = func(gvk policies.GroupVersionKind) (namespaced, known bool) {
+			_, namespaced, known = o.Rules.Resource(noDefinitions, gvk)
+			return namespaced, known
+		}
 	}
 	r := &Renderer{o: o, sources: map[string]*Source{}, words: packed.NewWords()}
 	for i := range o.Sources {

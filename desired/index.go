@@ -129,6 +129,43 @@ func (x *Index) Advance(ctx context.Context, source string, tip git.Hash) error 
 	return held
 }
 
+// Mirror is a copy of a source's branch: see git.Mirror.
+type Mirror interface {
+	Fetch(ctx context.Context) (git.Tip, error)
+}
+
+// Follow fetches a source and advances to where its branch stands. When it cannot be fetched, or is held, what was accepted goes
+// on serving, and Problems tells why.
+func (x *Index) Follow(ctx context.Context, source string, m Mirror) error {
+	tip, err := m.Fetch(ctx)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("source %s: %w", source, err)
+		x.hold(source, policies.Violation{Rule: RuleUnavailable, Message: err.Error()})
+		return err
+	case tip.Rewritten:
+		err := &RewrittenError{Source: source, Accepted: tip.Before, Tip: tip.Commit}
+		if _, ok := x.Tip(source); !ok {
+			// Of the accepted commit nothing is served yet: the process is new, and the branch was rewritten before.
+			if err := x.Advance(ctx, source, tip.Before); err != nil {
+				return err
+			}
+		}
+		x.hold(source, heldProblem(err))
+		return err
+	}
+	return x.Advance(ctx, source, tip.Commit)
+}
+
+// hold notes what keeps a source where it is.
+func (x *Index) hold(source string, v policies.Violation) {
+	x.advancing.Lock()
+	defer x.advancing.Unlock()
+	next := x.at.Load().copy()
+	next.held[source] = v
+	x.at.Store(next)
+}
+
 func isHeld(err error) bool {
 	var untrusted *UntrustedError
 	var rewritten *RewrittenError
@@ -158,11 +195,18 @@ func (x *Index) accepted(ctx context.Context, s *Source, from, tip git.Hash) ([]
 			return nil, &RewrittenError{Source: s.Name, Accepted: from, Tip: tip}
 		}
 	}
+	signers, trusted, held, err := x.trusted(ctx, s, from, tip)
+	if err != nil {
+		return nil, fmt.Errorf("source %s: %w", s.Name, err)
+	}
+	if trusted == from {
+		return nil, held
+	}
 	limit := 0
 	if from == "" {
 		limit = x.renderer.o.History.Commits
 	}
-	commits, err := s.Repo.FirstParents(ctx, tip, from, limit)
+	commits, err := s.Repo.FirstParents(ctx, trusted, from, limit)
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", s.Name, err)
 	}
@@ -174,25 +218,11 @@ func (x *Index) accepted(ctx context.Context, s *Source, from, tip git.Hash) ([]
 			commits = commits[1:]
 		}
 	}
-	signers, held, err := x.signers(ctx, s, from, tip, commits)
-	if err != nil {
-		return nil, err
-	}
 	out := make([]accepted, 0, len(commits))
-	for i, c := range commits {
-		if held != nil && signers[i] == nil {
-			break
-		}
-		a := accepted{commit: c}
-		if signers[i] != nil {
-			a.signer = *signers[i]
-		}
-		out = append(out, a)
+	for _, c := range commits {
+		out = append(out, accepted{commit: c, signer: signers[c.Hash]})
 	}
-	if held != nil {
-		return out, held
-	}
-	return out, nil
+	return out, held
 }
 
 // accepted is a commit that may be taken.
@@ -201,51 +231,58 @@ type accepted struct {
 	signer string
 }
 
-// signers finds who signed each commit; nil for one that is not trusted, or comes after one that is not.
-func (x *Index) signers(ctx context.Context, s *Source, from, tip git.Hash, commits []git.Commit) ([]*string, error, error) {
-	out := make([]*string, len(commits))
+// trusted finds the newest commit on the way to tip that is trusted, and with it every commit since the last trusted one; "" when
+// there is none. held says why it is not tip.
+func (x *Index) trusted(ctx context.Context, s *Source, from, tip git.Hash) (signers map[git.Hash]string, newest git.Hash, held, err error) {
 	if s.Trust == nil {
-		return out, nil, nil
+		return nil, tip, nil, nil
 	}
 	since := from
-	if since == "" {
+	if since == "" && s.Anchor != "" {
+		descends, err := s.Repo.IsAncestor(ctx, s.Anchor, tip)
+		if err != nil {
+			return nil, "", nil, fmt.Errorf("anchor %s: %w", s.Anchor.Short(), err)
+		}
+		if !descends {
+			return nil, "", &RewrittenError{Source: s.Name, Accepted: s.Anchor, Tip: tip}, nil
+		}
 		since = s.Anchor
 	}
 	evidence, err := s.Trust.Range(ctx, s.Repo, tip, since)
 	if err != nil {
-		return nil, nil, fmt.Errorf("source %s: signatures: %w", s.Name, err)
+		return nil, "", nil, fmt.Errorf("signatures: %w", err)
 	}
-	by := make(map[git.Hash]trust.Evidence, len(evidence))
+	signers = make(map[git.Hash]string, len(evidence))
 	var bad []trust.Evidence
 	for _, e := range evidence {
-		by[e.Commit.Hash] = e
+		signers[e.Commit.Hash] = e.Signer
 		if e.State != trust.Trusted {
 			bad = append(bad, e)
 		}
 	}
 	if len(bad) == 0 {
-		for i, c := range commits {
-			signer := by[c.Hash].Signer
-			out[i] = &signer
-		}
-		return out, nil, nil
+		return signers, tip, nil, nil
 	}
-	held := &UntrustedError{Source: s.Name, Evidence: bad}
-	if from == "" && s.Anchor == "" {
-		return out, held, nil // which of them a reconciler has applied nobody knows
+	held = &UntrustedError{Source: s.Name, Evidence: bad}
+	if since == "" {
+		return nil, "", held, nil // nobody vouched for any of them
 	}
-	for i, c := range commits {
-		step, err := s.Trust.Range(ctx, s.Repo, c.Hash, since)
+	commits, err := s.Repo.FirstParents(ctx, tip, since, 0)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	newest = since
+	for _, c := range slices.Backward(commits) {
+		step, err := s.Trust.Range(ctx, s.Repo, c.Hash, newest)
 		if err != nil {
-			return nil, nil, fmt.Errorf("source %s: signatures: %w", s.Name, err)
+			return nil, "", nil, fmt.Errorf("signatures: %w", err)
 		}
 		if slices.ContainsFunc(step, func(e trust.Evidence) bool { return e.State != trust.Trusted }) {
 			break
 		}
-		signer := by[c.Hash].Signer
-		out[i], since = &signer, c.Hash
+		newest = c.Hash
 	}
-	return out, held, nil
+	return signers, newest, held, nil
 }
 
 func (s *snapshot) copy() *snapshot {

@@ -36,6 +36,7 @@ func (p *places) find(o rendered) place {
 			return at
 		}
 	}
+	at.line = o.line
 	return at
 }
 

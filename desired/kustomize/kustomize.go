@@ -36,9 +36,10 @@ type ID struct{ Kind, Namespace, Name string }
 // set (Flux), and an error otherwise. Errors are *policies.PositionError wherever the place is known; *OpaqueError says that the
 // folder cannot be built without what the revision does not hold.
 func Build(ctx context.Context, v *tree.View, folder string, generate bool, edit func(*types.Kustomization)) ([]Object, error) {
-	folder, err := v.Real(ctx, folder)
+	asked := folder
+	folder, err := v.Real(ctx, asked)
 	if err != nil {
-		return nil, policies.ErrorAt(policies.Position{File: folder}, fmt.Errorf("folder of the kustomization: %w", err))
+		return nil, policies.ErrorAt(policies.Position{File: asked}, fmt.Errorf("folder of the kustomization: %w", err))
 	}
 	root, file, err := find(ctx, v, folder, generate)
 	if err != nil {
