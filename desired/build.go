@@ -31,6 +31,7 @@ type build struct {
 	from     *State
 	trees    map[string]*tree.Tree
 	results  map[unitID]*made
+	changed  map[string][]string // by source: the paths that are not what they are in from
 
 	index    map[policies.Key]*entry // what the round before declared
 	fresh    map[policies.Key]*entry // what this round has declared so far
@@ -185,29 +186,26 @@ func (b *build) level(todo []*declaration) ([]*made, error) {
 
 // known is what was rendered from the same inputs before.
 func (b *build) known(d *declaration) *made {
-	if m := b.results[d.id]; m != nil && b.current(d, m.result) {
-		return m
+	if m := b.results[d.id]; m != nil && b.sameObjects(d, m.result) {
+		return m // of the same trees
 	}
 	if b.from == nil {
 		return nil
 	}
-	if m := b.from.results[d.id]; m != nil && b.current(d, m.result) {
-		return m
+	m := b.from.results[d.id]
+	if m == nil || !b.sameObjects(d, m.result) {
+		return nil
 	}
-	return nil
-}
-
-func (b *build) current(d *declaration, r *result) bool {
-	if string(r.inputs.object) != string(d.object) || !r.inputs.sameFound(b.find) {
-		return false
-	}
-	for source, asked := range r.inputs.asked {
-		t := b.trees[source]
-		if t == nil || !t.Same(asked) {
-			return false
+	for source, asked := range m.inputs.asked {
+		if t := b.trees[source]; t == nil || !t.SameWhere(b.ctx, asked, b.changed[source]) {
+			return nil
 		}
 	}
-	return true
+	return m
+}
+
+func (b *build) sameObjects(d *declaration, r *result) bool {
+	return string(r.inputs.object) == string(d.object) && r.inputs.sameFound(b.find)
 }
 
 // render renders one unit.

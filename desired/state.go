@@ -110,7 +110,7 @@ func (s *State) Summary() string {
 // common with it, nil for none: what it rendered from the same inputs is taken over. The error means that nothing could be told
 // (a repository that cannot be read, the end of ctx): what is wrong with the content of commits is in the state's problems.
 func (r *Renderer) At(ctx context.Context, commits map[string]git.Hash, from *State) (*State, error) {
-	b := &build{renderer: r, ctx: ctx, from: from, trees: map[string]*tree.Tree{}, results: map[unitID]*made{}}
+	b := &build{renderer: r, ctx: ctx, from: from, trees: map[string]*tree.Tree{}, results: map[unitID]*made{}, changed: map[string][]string{}}
 	for _, s := range r.o.Sources {
 		h, ok := commits[s.Name]
 		if !ok {
@@ -119,6 +119,11 @@ func (r *Renderer) At(ctx context.Context, commits map[string]git.Hash, from *St
 		var err error
 		if b.trees[s.Name], err = r.tree(ctx, s, h, from, b.trees); err != nil {
 			return nil, fmt.Errorf("source %s: %w", s.Name, err)
+		}
+		if from != nil {
+			if b.changed[s.Name], err = b.trees[s.Name].Changed(ctx, from.trees[s.Name]); err != nil {
+				return nil, fmt.Errorf("source %s: %w", s.Name, err)
+			}
 		}
 	}
 	return b.state()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os/exec"
@@ -241,6 +242,61 @@ func (r *Repo) Blob(ctx context.Context, h Hash, limit int64) ([]byte, error) {
 // RawCommit returns a commit object as it is stored, whose signature covers it.
 func (r *Repo) RawCommit(ctx context.Context, h Hash) ([]byte, error) {
 	return r.object(ctx, h, "commit", 1<<20)
+}
+
+// TreeOf returns the root folder of a commit.
+func (r *Repo) TreeOf(ctx context.Context, commit Hash) (Hash, error) {
+	raw, err := r.RawCommit(ctx, commit)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(raw), "\n")
+	tree, ok := strings.CutPrefix(line, "tree ")
+	if !ok || !hashPattern.MatchString(tree) {
+		return "", fmt.Errorf("commit %s: names no tree", commit.Short())
+	}
+	return Hash(tree), nil
+}
+
+// maxFolder bounds the bytes of one folder's listing: some 300,000 names.
+const maxFolder = 16 << 20
+
+// Folder lists what is directly in a folder, by the hash of the folder; the paths are the names in it, in Git's order.
+func (r *Repo) Folder(ctx context.Context, h Hash) ([]Entry, error) {
+	raw, err := r.object(ctx, h, "tree", maxFolder)
+	if err != nil {
+		return nil, err
+	}
+	entries, ok := parseFolder(raw, len(h)/2)
+	if !ok {
+		return nil, fmt.Errorf("folder %s: is damaged", h.Short())
+	}
+	return entries, nil
+}
+
+// parseFolder reads a tree object: mode, space, name, NUL and the bytes of a hash for each entry.
+func parseFolder(raw []byte, hashSize int) ([]Entry, bool) {
+	var entries []Entry
+	for len(raw) > 0 {
+		space, end := bytes.IndexByte(raw, ' '), bytes.IndexByte(raw, 0)
+		if space < 0 || end < space || len(raw) < end+1+hashSize {
+			return nil, false
+		}
+		name := string(raw[space+1 : end])
+		if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+			return nil, false
+		}
+		mode := Mode(raw[:space])
+		switch mode {
+		case "40000":
+			mode = Folder
+		case "100664": // by old versions of git
+			mode = File
+		}
+		entries = append(entries, Entry{Path: name, Mode: mode, Hash: Hash(hex.EncodeToString(raw[end+1 : end+1+hashSize])), Size: -1})
+		raw = raw[end+1+hashSize:]
+	}
+	return entries, true
 }
 
 func (r *Repo) object(ctx context.Context, h Hash, kind string, limit int64) ([]byte, error) {

@@ -94,12 +94,14 @@ func (f *fileSystem) ReadDir(name string) ([]fs.DirEntry, error) {
 	if e.Mode != git.Folder {
 		return nil, &fs.PathError{Op: "list", Path: name, Err: errors.New("is no folder")}
 	}
-	f.view.list(e.Path)
-	names := f.view.tree.folders[e.Path]
-	out := make([]fs.DirEntry, 0, len(names))
-	for _, child := range names {
-		mode := f.view.tree.entries[path.Join(e.Path, child)].Mode
-		out = append(out, fs.FileInfoToDirEntry(fileInfo{name: child, mode: modeOf(mode)}))
+	f.view.list(e)
+	children, err := f.view.tree.folder(f.ctx, e.Hash)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]fs.DirEntry, 0, len(children))
+	for _, child := range children {
+		out = append(out, fs.FileInfoToDirEntry(fileInfo{name: child.Path, mode: modeOf(child.Mode)}))
 	}
 	return out, nil
 }

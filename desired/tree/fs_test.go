@@ -45,7 +45,7 @@ func TestWhatWasReadThroughTheFileSystemWasAsked(t *testing.T) {
 	other := load(t, repo, r.Commit("another file", nil))
 	r.Write(map[string]string{"policies/one.rego": "changed"})
 	same := load(t, repo, r.Commit("the file", nil))
-	if !other.Same(view.Asked()) || same.Same(view.Asked()) {
+	if !other.Same(t.Context(), view.Asked()) || same.Same(t.Context(), view.Asked()) {
 		t.Errorf("asked %v: expected a change of the file that was read to be the one that counts", view.Asked())
 	}
 }

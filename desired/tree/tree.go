@@ -24,76 +24,140 @@ const MaxFile = 16 << 20
 // maxLinks bounds the symbolic links that one path may go through.
 const maxLinks = 40
 
-// Tree is the files of one commit. It is immutable and safe for concurrent use.
+// Tree is the files of one commit. Folders are read when they are first looked into, and shared with the trees of other commits
+// that have the same. It is immutable and safe for concurrent use.
 type Tree struct {
 	Commit  git.Hash
+	root    git.Hash
 	repo    *git.Repo
 	blobs   *blobs
-	entries map[string]git.Entry
-	folders map[string][]string // names in a folder, sorted; "" is the root
+	folders *folders
 }
 
-// Load lists the files of a commit. Their content is read when it is asked for.
+// Load opens the files of a commit.
 func Load(ctx context.Context, repo *git.Repo, commit git.Hash) (*Tree, error) {
-	entries, err := repo.Tree(ctx, commit, "")
-	if err != nil {
-		return nil, err
-	}
-	t := &Tree{Commit: commit, repo: repo, blobs: newBlobs(), entries: make(map[string]git.Entry, len(entries)), folders: map[string][]string{"": nil}}
-	for _, e := range entries {
-		t.entries[e.Path] = e
-		folder, name := split(e.Path)
-		t.folders[folder] = append(t.folders[folder], name)
-	}
-	for _, names := range t.folders {
-		slices.Sort(names)
-	}
-	return t, nil
+	t := &Tree{repo: repo, blobs: newBlobs(), folders: newFolders()}
+	return t.At(ctx, commit)
 }
 
-func split(p string) (folder, name string) {
-	folder, name = path.Split(p)
-	return strings.TrimSuffix(folder, "/"), name
-}
-
-// At returns the tree of another commit of the same repository. It costs what the difference costs, and shares what was read.
+// At returns the tree of another commit of the same repository, which shares what was read.
 func (t *Tree) At(ctx context.Context, commit git.Hash) (*Tree, error) {
-	diffs, err := t.repo.Diff(ctx, t.Commit, commit)
+	root, err := t.repo.TreeOf(ctx, commit)
 	if err != nil {
 		return nil, err
 	}
-	next := &Tree{Commit: commit, repo: t.repo, blobs: t.blobs, entries: maps.Clone(t.entries), folders: maps.Clone(t.folders)}
-	touched := map[string]bool{}
-	for _, d := range diffs {
-		folder, name := split(d.Path)
-		_, was := next.entries[d.Path]
-		if d.New == "" {
-			delete(next.entries, d.Path)
-		} else {
-			next.entries[d.Path] = git.Entry{Path: d.Path, Mode: d.NewMode, Hash: d.New, Size: -1}
+	return &Tree{Commit: commit, root: root, repo: t.repo, blobs: t.blobs, folders: t.folders}, nil
+}
+
+// Root is the hash of the root folder: trees with the same one have the same files.
+func (t *Tree) Root() git.Hash { return t.root }
+
+// Repo is where the contents of the tree are read.
+func (t *Tree) Repo() *git.Repo { return t.repo }
+
+// folder lists what is directly in a folder, sorted by name.
+func (t *Tree) folder(ctx context.Context, h git.Hash) ([]git.Entry, error) {
+	if entries, ok := t.folders.get(h); ok {
+		return entries, nil
+	}
+	entries, err := t.repo.Folder(ctx, h)
+	if err != nil {
+		return nil, fmt.Errorf("files at %s: %w", t.Commit.Short(), err)
+	}
+	slices.SortFunc(entries, func(a, b git.Entry) int { return cmp.Compare(a.Path, b.Path) })
+	t.folders.put(h, entries)
+	return entries, nil
+}
+
+// child finds a name in a folder.
+func (t *Tree) child(ctx context.Context, folder git.Hash, name string) (git.Entry, bool, error) {
+	entries, err := t.folder(ctx, folder)
+	if err != nil {
+		return git.Entry{}, false, err
+	}
+	i, ok := slices.BinarySearchFunc(entries, name, func(e git.Entry, name string) int { return cmp.Compare(e.Path, name) })
+	if !ok {
+		return git.Entry{}, false, nil
+	}
+	return entries[i], true, nil
+}
+
+// entry finds what is at a clean path, following no link.
+func (t *Tree) entry(ctx context.Context, p string) (git.Entry, bool, error) {
+	e := git.Entry{Mode: git.Folder, Hash: t.root}
+	for rest := p; rest != ""; {
+		if e.Mode != git.Folder {
+			return git.Entry{}, false, nil
 		}
-		if was == (d.New != "") {
-			continue
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		child, ok, err := t.child(ctx, e.Hash, name)
+		if err != nil || !ok {
+			return git.Entry{}, false, err
 		}
-		if !touched[folder] {
-			next.folders[folder], touched[folder] = slices.Clone(next.folders[folder]), true
-		}
-		if was {
-			names := next.folders[folder]
-			if i, ok := slices.BinarySearch(names, name); ok {
-				next.folders[folder] = slices.Delete(names, i, i+1)
+		e = child
+	}
+	e.Path = p
+	return e, true, nil
+}
+
+// Changed lists the files and folders that differ between two trees of one repository, "" for the root itself. It looks only into
+// folders that differ.
+func (t *Tree) Changed(ctx context.Context, from *Tree) ([]string, error) {
+	if t.root == from.root {
+		return nil, nil
+	}
+	out := []string{""}
+	var walk func(a, b git.Hash, at string) error
+	walk = func(a, b git.Hash, at string) error {
+		var before, after []git.Entry
+		var err error
+		if a != "" {
+			if before, err = t.folder(ctx, a); err != nil {
+				return err
 			}
-			continue
 		}
-		i, _ := slices.BinarySearch(next.folders[folder], name)
-		next.folders[folder] = slices.Insert(next.folders[folder], i, name)
-	}
-	for folder := range touched {
-		if folder != "" && len(next.folders[folder]) == 0 {
-			delete(next.folders, folder)
+		if b != "" {
+			if after, err = t.folder(ctx, b); err != nil {
+				return err
+			}
 		}
+		for len(before) > 0 || len(after) > 0 {
+			var x, y git.Entry
+			switch {
+			case len(after) == 0 || len(before) > 0 && before[0].Path < after[0].Path:
+				x, before = before[0], before[1:]
+			case len(before) == 0 || after[0].Path < before[0].Path:
+				y, after = after[0], after[1:]
+			default:
+				x, y, before, after = before[0], after[0], before[1:], after[1:]
+			}
+			if x.Hash == y.Hash && x.Mode == y.Mode {
+				continue
+			}
+			name := path.Join(at, x.Path)
+			if x.Path == "" {
+				name = path.Join(at, y.Path)
+			}
+			out = append(out, name)
+			if x.Mode != git.Folder {
+				x.Hash = ""
+			}
+			if y.Mode != git.Folder {
+				y.Hash = ""
+			}
+			if x.Hash != "" || y.Hash != "" {
+				if err := walk(x.Hash, y.Hash, name); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	}
-	return next, nil
+	if err := walk(from.root, t.root, ""); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // View returns a reader of the tree that notes what it is asked.
@@ -117,31 +181,34 @@ type View struct {
 // Commit is the commit that is read.
 func (v *View) Commit() git.Hash { return v.tree.Commit }
 
-// lookup finds an entry without following a link at its end.
-func (v *View) lookup(p string) (git.Entry, bool) {
-	if p == "" {
-		return git.Entry{Mode: git.Folder}, true
+// step finds a name in a folder without following a link. here is the path of what is found.
+func (v *View) step(ctx context.Context, folder git.Hash, name, here string) (git.Entry, bool, error) {
+	e, ok, err := v.tree.child(ctx, folder, name)
+	if err != nil {
+		return git.Entry{}, false, err
 	}
-	e, ok := v.tree.entries[p]
-	switch _, listed := v.asked[p]; {
+	e.Path = here
+	switch _, listed := v.asked[here]; {
 	case e.Mode != git.Folder:
-		v.asked[p] = e.Hash
+		v.asked[here] = noted(e)
 	case !listed:
-		v.asked[p] = passedThrough
+		v.asked[here] = passedThrough
 	}
-	return e, ok
+	return e, ok, nil
 }
 
 // passedThrough is noted of a folder that a path led through: that it is one was asked, not what is in it.
 const passedThrough git.Hash = "folder"
 
 // list notes that the content of a folder was asked.
-func (v *View) list(folder string) {
-	if folder == "" {
-		v.asked[""] = v.tree.rootHash()
-		return
+func (v *View) list(folder git.Entry) { v.asked[folder.Path] = folder.Hash }
+
+// noted is what is noted of an entry: its hash, and of a link that it is one, for a file may have the same content.
+func noted(e git.Entry) git.Hash {
+	if e.Mode == git.Symlink {
+		return "link " + e.Hash
 	}
-	v.asked[folder] = v.tree.entries[folder].Hash
+	return e.Hash
 }
 
 // resolve finds what a path leads to, and its path without links. p is slash-separated and relative to the root.
@@ -150,12 +217,15 @@ func (v *View) resolve(ctx context.Context, p string) (git.Entry, error) {
 	if err != nil {
 		return git.Entry{}, err
 	}
-	at := ""
+	root := git.Entry{Mode: git.Folder, Hash: v.tree.root}
+	at := root
 	for links := 0; rest != ""; {
 		first, after, _ := strings.Cut(rest, "/")
-		here := path.Join(at, first)
-		e, ok := v.lookup(here)
+		here := path.Join(at.Path, first)
+		e, ok, err := v.step(ctx, at.Hash, first, here)
 		switch {
+		case err != nil:
+			return git.Entry{}, err
 		case !ok:
 			return git.Entry{}, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
 		case e.Mode == git.Submodule:
@@ -171,21 +241,18 @@ func (v *View) resolve(ctx context.Context, p string) (git.Entry, error) {
 			if path.IsAbs(string(target)) {
 				return git.Entry{}, &fs.PathError{Op: "open", Path: here, Err: ErrOutside}
 			}
-			joined := path.Join("/", at, "x", "..") // the folder of the link, rooted so that ".." shows when it leads out
+			joined := path.Join("/", at.Path) // the folder of the link, rooted so that ".." shows when it leads out
 			if rest, err = inside(strings.TrimPrefix(joined, "/") + "/" + string(target) + "/" + after); err != nil {
 				return git.Entry{}, &fs.PathError{Op: "open", Path: here, Err: ErrOutside}
 			}
-			at = ""
+			at = root
 		case e.Mode != git.Folder && after != "":
 			return git.Entry{}, &fs.PathError{Op: "open", Path: p, Err: fs.ErrNotExist}
 		default:
-			at, rest = here, after
+			at, rest = e, after
 		}
 	}
-	if at == "" {
-		return git.Entry{Mode: git.Folder}, nil
-	}
-	return v.tree.entries[at], nil
+	return at, nil
 }
 
 // inside cleans a path and refuses one that leads out of the repository.
@@ -235,14 +302,16 @@ func (v *View) ReadDir(ctx context.Context, p string) ([]DirEntry, error) {
 	if e.Mode != git.Folder {
 		return nil, &fs.PathError{Op: "list", Path: p, Err: errors.New("is no folder")}
 	}
-	v.list(e.Path)
-	names := v.tree.folders[e.Path]
-	out := make([]DirEntry, 0, len(names))
-	for _, name := range names {
-		child := v.tree.entries[path.Join(e.Path, name)]
-		d := DirEntry{Name: name, Folder: child.Mode == git.Folder}
+	v.list(e)
+	children, err := v.tree.folder(ctx, e.Hash)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]DirEntry, 0, len(children))
+	for _, child := range children {
+		d := DirEntry{Name: child.Path, Folder: child.Mode == git.Folder}
 		if child.Mode == git.Symlink || child.Mode == git.Submodule {
-			target, err := v.resolve(ctx, path.Join(e.Path, name))
+			target, err := v.resolve(ctx, path.Join(e.Path, child.Path))
 			d.Folder, d.Broken = err == nil && target.Mode == git.Folder, err
 		}
 		out = append(out, d)
@@ -271,36 +340,38 @@ func (v *View) Real(ctx context.Context, p string) (string, error) {
 // Asked returns the paths that were asked for, with the hash of what was there, "" for nothing. It is for Tree.Same.
 func (v *View) Asked() map[string]git.Hash { return maps.Clone(v.asked) }
 
-// Same says whether every question in asked has the same answer in t.
-func (t *Tree) Same(asked map[string]git.Hash) bool {
+// Same says whether every question in asked has the same answer in t. A tree that cannot be read gives no same answers.
+func (t *Tree) Same(ctx context.Context, asked map[string]git.Hash) bool {
 	for p, h := range asked {
-		e := t.entries[p]
-		switch {
-		case p == "":
-			if t.rootHash() != h {
-				return false
-			}
-		case h == passedThrough:
-			if e.Mode != git.Folder {
-				return false
-			}
-		case e.Hash != h:
+		if !t.sameAt(ctx, p, h) {
 			return false
 		}
 	}
 	return true
 }
 
-// rootHash stands for the root folder, which Git's listing does not name: the names and hashes in it.
-func (t *Tree) rootHash() git.Hash {
-	var b strings.Builder
-	for _, name := range t.folders[""] {
-		b.WriteString(name)
-		b.WriteByte(0)
-		b.WriteString(string(t.entries[name].Hash))
-		b.WriteByte(0)
+// SameWhere is Same of a tree that differs at the given paths only from one in which every question has the same answer.
+func (t *Tree) SameWhere(ctx context.Context, asked map[string]git.Hash, changed []string) bool {
+	if len(changed) > len(asked) {
+		return t.Same(ctx, asked)
 	}
-	return git.Hash(b.String())
+	for _, p := range changed {
+		if h, ok := asked[p]; ok && !t.sameAt(ctx, p, h) {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *Tree) sameAt(ctx context.Context, p string, h git.Hash) bool {
+	e, _, err := t.entry(ctx, p)
+	switch {
+	case err != nil:
+		return false
+	case h == passedThrough:
+		return e.Mode == git.Folder
+	}
+	return noted(e) == h
 }
 
 func (t *Tree) read(ctx context.Context, e git.Entry) ([]byte, error) {
@@ -361,17 +432,22 @@ func (v *View) Files(ctx context.Context, folder string) ([]string, error) {
 	if e.Mode != git.Folder {
 		return nil, &fs.PathError{Op: "list", Path: folder, Err: errors.New("is no folder")}
 	}
-	v.list(e.Path)
+	v.list(e)
 	var out []string
-	pending := []string{e.Path}
+	pending := []git.Entry{e}
 	for len(pending) > 0 {
 		at := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
-		for _, name := range v.tree.folders[at] {
-			p := path.Join(at, name)
-			switch v.tree.entries[p].Mode {
+		children, err := v.tree.folder(ctx, at.Hash)
+		if err != nil {
+			return nil, err
+		}
+		for _, child := range children {
+			p := path.Join(at.Path, child.Path)
+			switch child.Mode {
 			case git.Folder:
-				pending = append(pending, p)
+				child.Path = p
+				pending = append(pending, child)
 			case git.File, git.Executable:
 				out = append(out, p)
 			}
@@ -384,5 +460,38 @@ func (v *View) Files(ctx context.Context, folder string) ([]string, error) {
 // Entry is what p leads to, with its path without links.
 func (v *View) Entry(ctx context.Context, p string) (git.Entry, error) { return v.resolve(ctx, p) }
 
-// Repo is where the contents of the tree are read.
-func (t *Tree) Repo() *git.Repo { return t.repo }
+// folders keeps the listings that were read, by hash, up to a number of names.
+type folders struct {
+	mu    sync.RWMutex
+	kept  map[git.Hash][]git.Entry
+	names int
+}
+
+// maxNames bounds the names of files that are kept: some 150 bytes each.
+const maxNames = 1 << 20
+
+func newFolders() *folders { return &folders{kept: map[git.Hash][]git.Entry{}} }
+
+func (f *folders) get(h git.Hash) ([]git.Entry, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	entries, ok := f.kept[h]
+	return entries, ok
+}
+
+func (f *folders) put(h git.Hash, entries []git.Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.kept[h]; ok {
+		return
+	}
+	for old, kept := range f.kept {
+		if f.names+len(entries) <= maxNames {
+			break
+		}
+		f.names -= len(kept)
+		delete(f.kept, old)
+	}
+	f.kept[h] = entries
+	f.names += len(entries)
+}

@@ -207,10 +207,10 @@ func TestAViewKnowsWhetherAnotherCommitWouldAnswerTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !files.Same(v.Asked()) {
+			if !files.Same(t.Context(), v.Asked()) {
 				t.Error("the tree itself would not answer the same")
 			}
-			if got := next.Same(v.Asked()); got != tc.same {
+			if got := next.Same(t.Context(), v.Asked()); got != tc.same {
 				t.Errorf("same %v, want %v; asked %v", got, tc.same, v.Asked())
 			}
 		})
