@@ -322,6 +322,11 @@ func (x *Index) take(ctx context.Context, next *snapshot, s *Source, commits []a
 		next.state = state
 	}
 	next.forget(x.renderer.o.History, x.now())
+	if next.state != nil {
+		for _, t := range next.state.trees {
+			t.Forget()
+		}
+	}
 	return nil
 }
 

@@ -222,13 +222,17 @@ var variablePattern = regexp.MustCompile(`^[_[:alpha:]][_[:alpha:][:digit:]]*$`)
 const substituteKey = "kustomize.toolkit.fluxcd.io/substitute"
 
 // substitute replaces ${variables} in an object's YAML, as kustomize-controller does (fluxcd/pkg/kustomize, SubstituteVariables).
-func substitute(content map[string]any, text []byte, vars map[string]string) (map[string]any, error) {
+func substitute(content map[string]any, yamlOf func() ([]byte, error), vars map[string]string) (map[string]any, error) {
 	meta, _ := content["metadata"].(map[string]any)
 	for _, field := range []string{"labels", "annotations"} {
 		m, _ := meta[field].(map[string]any)
 		if m[substituteKey] == "disabled" {
 			return content, nil
 		}
+	}
+	text, err := yamlOf()
+	if err != nil {
+		return nil, err
 	}
 	out, err := envsubst.Eval(string(text), func(name string) (string, bool) { return vars[name], true })
 	if err != nil {

@@ -23,9 +23,9 @@ import (
 // Object is one object of a build, in the order in which kustomize gives them.
 type Object struct {
 	Content map[string]any
-	Text    []byte // Content as YAML
-	File    string // the file that the object was read or generated from; "" when kustomize does not say
-	Written ID     // how the object is named in File, before the kustomizations renamed it
+	Text    func() ([]byte, error) // Content as YAML, made when it is asked for: it costs as much as the build
+	File    string                 // the file that the object was read or generated from; "" when kustomize does not say
+	Written ID                     // how the object is named in File, before the kustomizations renamed it
 }
 
 // ID names an object as one file has it.
@@ -119,9 +119,7 @@ func run(ctx context.Context, v *tree.View, folder, file string, text []byte, ke
 		}
 		written := r.OrgId()
 		o.Written = ID{Kind: written.Kind, Namespace: written.Namespace, Name: written.Name}
-		if o.Text, err = r.AsYAML(); err != nil {
-			return nil, fmt.Errorf("object %s: %w", r.CurId(), err)
-		}
+		o.Text = r.AsYAML
 		if o.Content, err = r.Map(); err != nil {
 			return nil, fmt.Errorf("object %s: %w", r.CurId(), err)
 		}

@@ -52,6 +52,9 @@ func (t *Tree) At(ctx context.Context, commit git.Hash) (*Tree, error) {
 // Root is the hash of the root folder: trees with the same one have the same files.
 func (t *Tree) Root() git.Hash { return t.root }
 
+// Forget drops the contents of files that were read: they will hardly be asked for again.
+func (t *Tree) Forget() { t.blobs.clear() }
+
 // Repo is where the contents of the tree are read.
 func (t *Tree) Repo() *git.Repo { return t.repo }
 
@@ -403,6 +406,13 @@ func (b *blobs) get(h git.Hash) ([]byte, bool) {
 	defer b.mu.Unlock()
 	text, ok := b.kept[h]
 	return text, ok
+}
+
+func (b *blobs) clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.kept)
+	b.bytes = 0
 }
 
 // put keeps text, and forgets others at random when there is no room: which ones will be asked again is not known.
