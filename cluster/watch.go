@@ -29,19 +29,22 @@ func (c *Cluster) Watch(ctx context.Context, r policies.Resource, changed func()
 	gvr := schema.GroupVersionResource{Group: r.Group, Version: r.Version, Resource: r.Resource}
 	in := c.client.Resource(gvr)
 	w := &Watch{}
-	w.informer = cache.NewSharedIndexInformer(&cache.ListWatch{
+	list := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return in.List(ctx, o) },
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return in.Watch(ctx, o)
 		},
-	}, &unstructured.Unstructured{}, 0, cache.Indexers{})
+	}
+	w.informer = cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(list, c.client), &unstructured.Unstructured{}, 0, cache.Indexers{})
 	if err := w.informer.SetTransform(lighter); err != nil {
 		return nil, err
 	}
 	err := w.informer.SetWatchErrorHandler(func(_ *cache.Reflector, err error) {
 		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 			w.absent.Store(true)
-			w.told.Do(func() { c.log.Info("the cluster does not show a resource", "resource", gvr.String(), "error", err.Error()) })
+			w.told.Do(func() {
+				c.log.Info("the cluster does not show a resource", "resource", gvr.String(), "error", err.Error())
+			})
 			return
 		}
 		c.log.Warn("watch was interrupted", "resource", gvr.String(), "error", err.Error())

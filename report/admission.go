@@ -75,7 +75,7 @@ func (t *Told) cause(r *row) {
 // said is one row as text: the object, its field unless the message names it, the message, the policy; then what to do.
 func (r *row) said(d *policies.Decision) string {
 	var b strings.Builder
-	if r.level != unsure { // those name their object already
+	if r.level != unsure && !strings.HasPrefix(r.message, d.Subject.Text) {
 		b.WriteString(visible(d.Subject.Text) + ": ")
 	}
 	if field := r.path.String(); len(r.path) > 0 && !strings.Contains(r.message, field) {

@@ -28,6 +28,7 @@ type State struct {
 	Engine *policies.Engine
 	Digest string // of the bundle
 	Commit string // that the bundle was read from; "" for a folder
+	Online bool   // policies may ask the network
 }
 
 // Options is what a Handler is told. State and Tell are needed; a zero field takes its default.
@@ -37,13 +38,11 @@ type Options struct {
 	// Tell puts a decision into words.
 	Tell func(*policies.Decision) Told
 
-	// Namespace returns a Namespace from memory, or nil when it is not known. A policy that needs its labels is deferred then.
-	Namespace func(name string) *policies.Object
+	// Namespace returns a Namespace, from memory if it can; nil when there is none. Its error means that it could not be looked up:
+	// then what would be deferred could not be judged. Where Namespace is nil, a policy that needs labels is deferred.
+	Namespace func(ctx context.Context, name string) (*policies.Object, error)
 	// Set is the objects of the cluster that policies refer to; complete says that it has all of them.
 	Set func() (set *policies.Set, complete bool)
-	// Online says that policies may ask the network.
-	Online bool
-
 	// Budget is the most time that judging a request may take; less when the API server gives less (its timeout, of which Reserve
 	// is kept for the way back).
 	Budget, Reserve time.Duration
@@ -249,7 +248,6 @@ func (h *Handler) judge(ctx context.Context, rv *review) (answer, string) {
 	}
 	h.o.Metrics.stage("wait", h.o.Now().Sub(waiting))
 	c := rv.change
-	h.complete(c)
 	type judged struct {
 		answer  answer
 		verdict string
@@ -265,8 +263,10 @@ func (h *Handler) judge(ctx context.Context, rv *review) (answer, string) {
 			<-h.slots
 			done <- j
 		}()
+		missing := h.complete(ctx, c, s)
 		began := h.o.Now()
 		decision := s.Engine.Decide(ctx, c)
+		undeferred(&decision, missing)
 		h.o.Metrics.stage("judge", h.o.Now().Sub(began))
 		h.o.Metrics.decision(&decision)
 		if h.o.Seen != nil {
@@ -295,10 +295,14 @@ func (h *Handler) late(rv *review, s *State, why string) (answer, string) {
 	return a, policies.Unsure.String()
 }
 
-// complete adds what this door knows beside the request.
-func (h *Handler) complete(c *policies.Change) {
+// complete adds what this door knows beside the request. Its error says what it should know and does not.
+func (h *Handler) complete(ctx context.Context, c *policies.Change, s *State) (missing error) {
 	if c.Namespaced && h.o.Namespace != nil {
-		if c.Holder = h.o.Namespace(c.Namespace); c.Holder != nil {
+		holder, err := h.o.Namespace(ctx, c.Namespace)
+		if err != nil {
+			missing = fmt.Errorf("namespace %s could not be looked up: %w", c.Namespace, err)
+		}
+		if c.Holder = holder; holder != nil {
 			c.Knows |= policies.KnowsNamespace
 		}
 	}
@@ -308,8 +312,21 @@ func (h *Handler) complete(c *policies.Change) {
 			c.Knows |= policies.KnowsCluster
 		}
 	}
-	if h.o.Online {
+	if s.Online {
 		c.Knows |= policies.Online
+	}
+	return missing
+}
+
+// undeferred turns what was deferred for want of something that this door should know into what could not be judged.
+func undeferred(d *policies.Decision, missing error) {
+	if missing == nil {
+		return
+	}
+	for i := range d.Results {
+		if r := &d.Results[i]; r.Outcome == policies.Deferred {
+			r.Outcome, r.Missing, r.Err = policies.Failed, "", missing
+		}
 	}
 }
 

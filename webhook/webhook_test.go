@@ -514,11 +514,15 @@ func TestNamespacesAndTheSetComeFromTheCluster(t *testing.T) {
 	if a := answer(t, post(handler(t, o), request(configMap+","+created))); !a.Allowed || a.AuditAnnotations["deferred"] != "p" {
 		t.Errorf("without a cluster: %+v", a)
 	}
-	o.Namespace = func(name string) *policies.Object {
+	o.Namespace = func(context.Context, string) (*policies.Object, error) { return nil, errors.New("down") }
+	if a := answer(t, post(handler(t, o), request(configMap+","+created))); a.Allowed || a.Result.Code != 503 || !strings.Contains(a.Result.Message, "namespace shop could not be looked up: down") {
+		t.Errorf("with a cluster that does not answer: %+v", a)
+	}
+	o.Namespace = func(_ context.Context, name string) (*policies.Object, error) {
 		if name == "shop" {
-			return holder
+			return holder, nil
 		}
-		return nil
+		return nil, nil
 	}
 	o.Set = func() (*policies.Set, bool) { return policies.NewSet(), true }
 	if a := answer(t, post(handler(t, o), request(configMap+","+created))); a.Allowed {

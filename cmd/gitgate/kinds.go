@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gitgate.dev/gitgate/apiserver"
+	"gitgate.dev/gitgate/breakglass"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/policies/cel"
@@ -18,6 +19,7 @@ import (
 	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/policies/rego"
 	"gitgate.dev/gitgate/policies/schema"
+	"gitgate.dev/gitgate/policies/trace"
 	"gitgate.dev/gitgate/policytest"
 )
 
@@ -25,6 +27,8 @@ import (
 type door struct {
 	missing  missing
 	answered bool // the API server has judged each object by its schema before it is asked about
+	// trace makes the policy that asks which commit declared a change; nil at a door that has no cluster's requests.
+	trace func(context.Context, *bundle.Config, *apiserver.Rules) ([]*policies.Policy, error)
 }
 
 // missing says what becomes of objects of a kind that no schema covers. The zero value warns.
@@ -86,6 +90,16 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, d door) (
 			Name:    "gatekeeper",
 			Claims:  gatekeeper.Claims,
 			Compile: gatekeeper.Compiler(gatekeeper.Options{Kubernetes: rules.Version(), AllowBuiltins: c.Rego.AllowBuiltins, Warn: host.Warn}),
+		},
+		{
+			Name: trace.Name,
+			Also: []string{trace.Name, breakglass.PolicyName},
+			Compile: func(ctx context.Context, _ []policies.Document) ([]*policies.Policy, error) {
+				if d.trace == nil {
+					return nil, nil
+				}
+				return d.trace(ctx, c, rules)
+			},
 		},
 	}, nil
 }

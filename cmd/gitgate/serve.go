@@ -29,7 +29,11 @@ import (
 type serveFlags struct {
 	configFlags
 	repository, branch, state string
+	anchors                   []string // SOURCE=COMMIT
+	configAnchor              string
 	interval                  time.Duration
+	kubeconfig                string
+	noCluster                 bool
 
 	listen, health string
 	tls            tlsFlags
@@ -74,6 +78,10 @@ SIGTERM drains: readiness goes off, requests are taken for --drain-delay more, a
 	flags.StringVar(&f.repository, "repository", "", "URL of the Git repository that holds gitgate.yaml")
 	flags.StringVar(&f.branch, "branch", "main", "branch of --repository")
 	flags.StringVar(&f.state, "state", "/var/lib/gitgate", "folder for copies of Git repositories; it outlives restarts without Git")
+	flags.StringArrayVar(&f.anchors, "anchor", nil, "SOURCE=COMMIT, repeatable: signatures are asked of the commits after this one (default: of all), until others were accepted here")
+	flags.StringVar(&f.configAnchor, "config-anchor", "", "commit of --repository whose configuration is read first, and says who is trusted with the next (default: the branch's tip)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "cluster to look at (default: the one that gitgate runs in, if it does)")
+	flags.BoolVar(&f.noCluster, "no-cluster", false, "look at no cluster: what needs one is deferred, and the trace of what controllers write is unsure")
 	flags.DurationVar(&f.interval, "interval", 30*time.Second, "how often to look for a change of the configuration and of Git")
 	flags.StringVar(&f.listen, "listen", ":8443", "address of the webhook (HTTPS)")
 	flags.StringVar(&f.health, "health-listen", ":8080", "address of health and metrics (HTTP); empty for none")
@@ -97,6 +105,8 @@ func (f *serveFlags) validate() error {
 		return usage("--on-unsure %s: expected deny or admit", f.onUnsure)
 	case f.logFormat != "json" && f.logFormat != "text":
 		return usage("--log-format %s: expected json or text", f.logFormat)
+	case f.noCluster && f.kubeconfig != "":
+		return usage("--no-cluster and --kubeconfig exclude each other")
 	case f.interval < time.Second:
 		return usage("--interval %s: expected at least 1s", f.interval)
 	case f.budget < 10*time.Millisecond:
@@ -129,13 +139,17 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 		return usage("traces: %v", err)
 	}
 	defer stopTraces()
+	// What keeps policies, certificates and watches fresh goes on while requests are drained.
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	if err := g.openCluster(background); err != nil {
+		return err
+	}
 	if err := g.open(ctx); err != nil {
 		return err
 	}
 	defer g.close()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	tlsConfig, err := g.openTLS(ctx, registry)
+	tlsConfig, err := g.openTLS(background, registry)
 	if err != nil {
 		return err
 	}
@@ -144,7 +158,7 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 		return err
 	}
 	handler, err := webhook.New(webhook.Options{
-		State: g.current.Load, Tell: tell,
+		State: g.current.Load, Tell: tell, Namespace: g.namespace(), Seen: g.seen,
 		Budget: f.budget, Reserve: f.reserve, AdmitUnsure: f.onUnsure == "admit", Concurrency: f.concurrency, MaxBody: f.maxBody,
 		Metrics: counts, Log: log, Stages: spans.stages(),
 	})
@@ -172,9 +186,6 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	now := make(chan os.Signal, 1)
 	signal.Notify(now, syscall.SIGHUP)
 	defer signal.Stop(now)
-	// What keeps the policies and the certificate fresh goes on while requests are drained.
-	background, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
 	go g.follow(background, now)
 	log.Info("serving", "address", server.Admission.Addr().String(), "health", addressOf(server.Health), "version", buildVersion())
 	if err := server.Run(ctx); err != nil {

@@ -10,11 +10,16 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"gitgate.dev/gitgate/apiserver"
+	"gitgate.dev/gitgate/cluster"
+	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
+	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/webhook"
 )
 
@@ -27,9 +32,17 @@ type gate struct {
 	door    door
 	origin  origin
 
-	current atomic.Pointer[webhook.State]
-	bundle  atomic.Pointer[loaded]
-	version string // of what the last attempt to load read, good or bad
+	cluster    *cluster.Cluster // nil without one; so are those below
+	namespaces *cluster.Watch
+	crds       *crdWatch
+	revisions  *cluster.Revisions
+	grants     *grantWatch
+
+	current  atomic.Pointer[webhook.State]
+	declared atomic.Pointer[declared] // nil when the configuration asks for no trace
+	tracing  context.CancelFunc       // ends what keeps declared fresh
+	mirrors  map[[2]string]*git.Mirror
+	version  string // of what the last attempt to load read, good or bad
 }
 
 // origin is where the configuration lies.
@@ -38,7 +51,6 @@ type origin interface {
 	refresh(ctx context.Context) error
 	// open returns the newest version: a name that differs when the content does, the files, and gitgate.yaml among them.
 	open(ctx context.Context) (snapshot, error)
-	close()
 }
 
 // snapshot is one version of the configuration.
@@ -52,8 +64,9 @@ type snapshot struct {
 
 // open loads the bundle for the first time. A configuration that is wrong is an error then: there is none of before.
 func (g *gate) open(ctx context.Context) error {
+	g.mirrors, g.tracing = map[[2]string]*git.Mirror{}, func() {}
 	if g.flags.repository != "" {
-		o, err := openRepository(ctx, g.flags)
+		o, err := g.openRepository(ctx)
 		if err != nil {
 			return exitWith(exitUsage, err)
 		}
@@ -66,31 +79,84 @@ func (g *gate) open(ctx context.Context) error {
 		if file == "" {
 			return usage("serve: no %s from here up to the Git root: name one with --config, or a repository with --repository", bundle.FileName)
 		}
-		g.origin = &folder{file: file}
+		g.origin = &folder{gate: g, file: file}
 	}
 	if err := g.origin.refresh(ctx); err != nil {
 		g.log.Warn("git cannot be asked; what was known before goes on", "error", err.Error())
-		g.metrics.fetchFailed()
-	} else {
-		g.metrics.fetched()
 	}
-	changed, err := g.load(ctx)
-	if err != nil {
-		g.origin.close()
-		if g.current.Load() == nil && isOutage(err) {
-			return exitWith(exitUnjudged, err)
-		}
+	// An outage may go away by itself: until then the gate answers that it is not ready, and refuses.
+	err := g.loadAll(ctx)
+	switch {
+	case err == nil:
+	case isOutage(err):
+		g.log.Error("policies cannot be loaded; it is tried again", "error", err.Error())
+	case !g.loadEarlier(ctx):
 		g.printError(err, "")
 		return exitWith(exitUsage, nil)
-	}
-	if !changed {
-		g.origin.close()
-		return exitWith(exitUnjudged, errNotLoaded)
+	default:
+		g.log.Error("the newest configuration is wrong; an earlier one is in force", "error", err.Error())
+		g.metrics.reloadFailed()
 	}
 	return nil
 }
 
-func (g *gate) close() { g.origin.close() }
+// loadEarlier puts the newest configuration in force that compiles: what replicas that ran before the newest one came still have.
+func (g *gate) loadEarlier(ctx context.Context) bool {
+	r, ok := g.origin.(*repository)
+	if !ok {
+		return false
+	}
+	commits, err := r.earlier(ctx)
+	if err != nil {
+		g.log.Error("earlier configurations cannot be read", "error", err.Error())
+		return false
+	}
+	newest := g.version
+	for _, c := range commits {
+		if s, err := r.at(ctx, c); err == nil && g.use(ctx, s, newest) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *gate) close() {
+	g.tracing()
+	for _, m := range g.mirrors {
+		_ = m.Close()
+	}
+}
+
+// mirror opens the copy of a branch, or returns the one that is open.
+func (g *gate) mirror(ctx context.Context, url, branch string) (*git.Mirror, error) {
+	key := [2]string{url, branch}
+	if m := g.mirrors[key]; m != nil {
+		return m, nil
+	}
+	m, err := git.OpenMirror(ctx, mirrorFolder(g.flags.state, url, branch), url, branch)
+	if err != nil {
+		return nil, err
+	}
+	g.mirrors[key] = m
+	return m, nil
+}
+
+// locate fills in the repository of a source that names none: the one that holds gitgate.yaml.
+func (g *gate) locate(f *followed) error {
+	if f.branch == "" {
+		f.branch = g.flags.branch
+	}
+	switch folder, local := g.origin.(*folder); {
+	case f.url != "":
+	case !local:
+		f.url = g.flags.repository
+	default:
+		if f.url = gitRoot(filepath.Dir(folder.file)); f.url == "" {
+			return fmt.Errorf("source %s: names no url, and %s is in no Git repository", f.name, g.shown(folder.file))
+		}
+	}
+	return nil
+}
 
 // outageError is an error of the outside and not of the configuration: it may go away by itself.
 type outageError struct{ error }
@@ -102,6 +168,17 @@ func isOutage(err error) bool {
 	return errors.As(err, &outage)
 }
 
+// loadAll loads until what is loaded is what its own rules accept: the configuration says whose signatures count, and with that which
+// commit is to be read.
+func (g *gate) loadAll(ctx context.Context) error {
+	for range 3 {
+		if changed, err := g.load(ctx); err != nil || !changed {
+			return err
+		}
+	}
+	return nil
+}
+
 // load compiles the newest version of the configuration and puts it in force. A version that does not compile is tried once.
 func (g *gate) load(ctx context.Context) (changed bool, err error) {
 	s, err := g.origin.open(ctx)
@@ -109,35 +186,66 @@ func (g *gate) load(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	defer s.close()
-	if s.version == g.version {
+	version := s.version + time.Now().UTC().Format(" 2006-01-02") // exemptions end with a day
+	if version == g.version {
 		return false, nil
 	}
+	return true, g.use(ctx, s, version)
+}
+
+// use compiles a configuration and puts it in force. version is what it is known by, so that it is not tried again.
+func (g *gate) use(ctx context.Context, s snapshot, version string) (err error) {
 	began := time.Now()
 	l := &loaded{}
+	var t traced
+	with := g.door
+	with.trace = func(ctx context.Context, c *bundle.Config, rules *apiserver.Rules) (_ []*policies.Policy, err error) {
+		t, err = g.trace(ctx, c, s.fsys, rules)
+		return t.policies, err
+	}
 	options := bundle.Options{FS: s.fsys, File: s.file, Kubernetes: g.flags.kubernetes, Build: buildVersion()}
 	options.Kinds = func(c *bundle.Config, host bundle.Host) (_ []bundle.Kind, err error) {
 		if l.rules, err = apiserver.New(c.Kubernetes); err != nil {
 			return nil, err
 		}
 		c.Kubernetes = l.rules.Version()
-		return kinds(c, host, l.rules, g.door)
+		return kinds(c, host, l.rules, with)
 	}
 	if l.Bundle, err = bundle.Load(ctx, options); err != nil {
-		if ctx.Err() == nil {
-			g.version = s.version
+		if ctx.Err() == nil && !isOutage(err) {
+			g.version = version
 			g.metrics.reloadFailed()
 		}
-		return false, err
+		return err
 	}
-	g.version = s.version
+	g.version = version
 	for _, w := range l.Warnings {
 		g.log.Warn("configuration", "warning", w.String())
 	}
-	g.bundle.Store(l)
-	g.current.Store(&webhook.State{Engine: l.Engine, Digest: l.Digest, Commit: s.commit})
+	if g.grants != nil {
+		g.grants.use(t.grants)
+	}
+	g.keep(ctx, t.declared)
+	online := slices.ContainsFunc(l.Config.Rego.AllowBuiltins, opa.Online)
+	g.current.Store(&webhook.State{Engine: l.Engine, Digest: l.Digest, Commit: s.commit, Online: online})
 	g.metrics.loaded(l.Digest, s.commit)
 	g.log.Info("policies are in force", "digest", l.Digest, "commit", s.commit, "policies", len(l.Engine.Policies()), "took", time.Since(began))
-	return true, nil
+	return nil
+}
+
+// keep keeps an index fresh from now on, in place of the one of before.
+func (g *gate) keep(ctx context.Context, d *declared) {
+	if g.declared.Swap(d) == d {
+		return
+	}
+	g.tracing()
+	g.tracing = func() {}
+	if d != nil {
+		// Not the context of the load: it goes on while requests are drained.
+		running, stop := context.WithCancel(context.WithoutCancel(ctx))
+		g.tracing = stop
+		go d.run(running)
+	}
 }
 
 // follow looks for a newer configuration again and again, and at once when asked to.
@@ -157,15 +265,10 @@ func (g *gate) follow(ctx context.Context, now <-chan os.Signal) {
 
 // look is one turn of follow.
 func (g *gate) look(ctx context.Context) {
-	if err := g.origin.refresh(ctx); err != nil {
-		if ctx.Err() == nil {
-			g.metrics.fetchFailed()
-			g.log.Warn("git cannot be asked; what was known before goes on", "error", err.Error())
-		}
-	} else {
-		g.metrics.fetched()
+	if err := g.origin.refresh(ctx); err != nil && ctx.Err() == nil {
+		g.log.Warn("git cannot be asked; what was known before goes on", "error", err.Error())
 	}
-	if _, err := g.load(ctx); err != nil && ctx.Err() == nil {
+	if err := g.loadAll(ctx); err != nil && ctx.Err() == nil {
 		g.log.Error("configuration is wrong; the policies of before stay in force", "error", err.Error())
 	}
 }
@@ -175,14 +278,24 @@ func (g *gate) ready() error {
 	if g.current.Load() == nil {
 		return errNotLoaded
 	}
+	if g.namespaces != nil && !g.namespaces.Ready() || g.crds != nil && !g.crds.Ready() || g.revisions != nil && !g.revisions.Ready() || g.grants != nil && !g.grants.ready() {
+		return errors.New("the cluster's objects are not read yet")
+	}
 	return nil
 }
 
 // folder is a configuration on the local disk.
-type folder struct{ file string }
+type folder struct {
+	gate *gate
+	file string
+}
 
-func (f *folder) refresh(context.Context) error { return nil }
-func (f *folder) close()                        {}
+func (f *folder) refresh(ctx context.Context) error {
+	if d := f.gate.declared.Load(); d != nil {
+		return d.refresh(ctx)
+	}
+	return nil
+}
 
 func (f *folder) open(context.Context) (snapshot, error) {
 	dir := filepath.Dir(f.file)

@@ -18,6 +18,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/webhook"
 )
 
@@ -29,9 +30,16 @@ type gateMetrics struct {
 	fetches      *prometheus.CounterVec
 	certificates prometheus.Counter
 
+	held *prometheus.GaugeVec
+	lead prometheus.Histogram
+
 	mu        sync.Mutex
 	lastFetch time.Time
+	waiting   map[string]time.Time // accepted commits of which nothing was admitted yet, and when they were made
 }
+
+// maxWaiting bounds the commits whose first request is waited for.
+const maxWaiting = 1000
 
 func newGateMetrics(r prometheus.Registerer, g *gate) (*gateMetrics, error) {
 	m := &gateMetrics{
@@ -51,10 +59,29 @@ func newGateMetrics(r prometheus.Registerer, g *gate) (*gateMetrics, error) {
 			Name: "gitgate_certificate_failures_total", Help: "Attempts to read a certificate that failed.",
 		}),
 	}
+	m.held = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gitgate_source_held", Help: "1 for a source whose newer commits are not accepted.",
+	}, []string{"source"})
+	m.lead = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "gitgate_commit_to_admission_seconds", Help: "Time from a commit to the first request that it declares and that was admitted.",
+		Buckets: []float64{1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21600, 86400},
+	})
+	m.waiting = map[string]time.Time{}
+	declares := func(name, help string, count func(*declared) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			if d := g.declared.Load(); d != nil {
+				return float64(count(d))
+			}
+			return 0
+		})
+	}
+	size := declares("gitgate_index_objects", "Objects that the tips of the sources declare.", func(d *declared) int { return d.list().objects })
+	dark := declares("gitgate_index_opaque", "What the tips declare and cannot be rendered here.", func(d *declared) int { return len(d.list().dark) })
+	problems := declares("gitgate_index_problems", "What is wrong with the sources and their units.", func(d *declared) int { return len(d.Problems()) })
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gitgate_mirror_age_seconds", Help: "Time since Git was last asked with success; -1 when it never was.",
 	}, m.age)
-	policies := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	inForce := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gitgate_policies", Help: "Policies in force.",
 	}, func() float64 {
 		if s := g.current.Load(); s != nil {
@@ -63,7 +90,7 @@ func newGateMetrics(r prometheus.Registerer, g *gate) (*gateMetrics, error) {
 		return 0
 	})
 	for _, c := range []prometheus.Collector{
-		m.info, m.reloads, m.red, m.fetches, m.certificates, age, policies,
+		m.info, m.reloads, m.red, m.fetches, m.certificates, m.held, m.lead, size, dark, problems, age, inForce,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := r.Register(c); err != nil {
@@ -101,6 +128,35 @@ func (m *gateMetrics) loaded(digest, commit string) {
 func (m *gateMetrics) reloadFailed() {
 	m.reloads.WithLabelValues("failed").Inc()
 	m.red.Set(1)
+}
+
+func (m *gateMetrics) hold(source string, held bool) {
+	value := 0.0
+	if held {
+		value = 1
+	}
+	m.held.WithLabelValues(source).Set(value)
+}
+
+// advanced notes an accepted commit, whose first request is waited for.
+func (m *gateMetrics) advanced(c policies.Commit) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.waiting) >= maxWaiting {
+		clear(m.waiting)
+	}
+	m.waiting[c.Hash] = c.Time
+}
+
+// admitted notes that a request of a commit was admitted.
+func (m *gateMetrics) admitted(commit string, at time.Time) {
+	m.mu.Lock()
+	made, waited := m.waiting[commit]
+	delete(m.waiting, commit)
+	m.mu.Unlock()
+	if waited {
+		m.lead.Observe(max(at.Sub(made), 0).Seconds())
+	}
 }
 
 func (m *gateMetrics) certificateFailed() { m.certificates.Inc() }

@@ -402,19 +402,7 @@ func flattened(err error) []error {
 
 // unenforced says which parts of the configuration this version reads but cannot hold anybody to.
 func (l *loader) unenforced() {
-	warn := func(message string, steps ...any) {
-		l.warnings = append(l.warnings, Warning{l.config.Position(steps...), message})
-	}
 	if len(l.config.Images) > 0 {
-		warn("images: not enforced by this version: no signature and no provenance is checked", "images")
-	}
-	if l.config.Trace != nil {
-		warn("trace: not enforced by this version: nothing asks which commit declares a change", "trace")
-	}
-	if len(l.config.Reconcilers) > 0 {
-		warn("reconcilers: not used by this version: they are for the trace", "reconcilers")
-	}
-	if len(l.config.Writers) > 0 {
-		warn("writers: not used by this version: they are for the trace", "writers")
+		l.warnings = append(l.warnings, Warning{l.config.Position("images"), "images: not enforced by this version: no signature and no provenance is checked"})
 	}
 }

@@ -190,13 +190,17 @@ func (c *Config) checkWriters(d *decoder) {
 		p := policies.Path{"writers", i}
 		d.uniqueName(p, w.Name, i, seen)
 		d.patterns(p.Append("users"), w.Users, true)
+		d.patterns(p.Append("groups"), w.Groups, true)
+		if !d.written(p, "users") && !d.written(p, "groups") {
+			d.fail(p, policies.AtValue, "names nobody: expected users or groups")
+		}
 		if _, written := policies.Lookup(d.object.Map(), p.Append("writes")); written {
 			d.filled(p.Append("writes"), len(w.Writes))
 		}
 		for j, write := range w.Writes {
 			d.patterns(p.Append("writes", j, "kinds"), write.Kinds, true)
+			d.patterns(p.Append("writes", j, "namespaces"), write.Namespaces, false)
 			d.patterns(p.Append("writes", j, "names"), write.Names, false)
-			d.patterns(p.Append("writes", j, "fields"), write.Fields, false)
 		}
 	}
 }

@@ -116,15 +116,18 @@ type Controller struct {
 // Writer is an identity that may write what Git does not declare.
 type Writer struct {
 	Name   string   `json:"name" gate:"required"`
-	Users  []string `json:"users" gate:"required"`  // patterns of path.Match
-	Writes []Write  `json:"writes" gate:"required"` //
+	Users  []string `json:"users"`  // patterns; at least one of Users and Groups is given
+	Groups []string `json:"groups"` // the same for one of the user's groups
+	Writes []Write  `json:"writes" gate:"required"`
 }
 
 // Write is what a writer may write. An empty list means all.
 type Write struct {
-	Kinds  []string `json:"kinds" gate:"required"`
-	Names  []string `json:"names"`
-	Fields []string `json:"fields"`
+	Kinds        []string `json:"kinds" gate:"required"`
+	Namespaces   []string `json:"namespaces"`
+	Names        []string `json:"names"`
+	Fields       []string `json:"fields"`       // paths, with what is below them; empty for the object as a whole
+	Subresources []string `json:"subresources"` // empty for the object alone
 }
 
 // PolicySource is where policies are read from: exactly one of Path and Library.

@@ -38,7 +38,8 @@ reconcilers: [{flux: {namespace: flux-system}}, {argocd: {namespace: argocd}}]
 writers:
   - name: cert-manager
     users: ["system:serviceaccount:cert-manager:*"]
-    writes: [{kinds: [Secret], names: ["*-tls"], fields: [data]}]
+    groups: ["system:serviceaccounts"]
+    writes: [{kinds: [Secret], namespaces: [shop], names: ["*-tls"], fields: [data], subresources: [status]}]
 policies:
   - {library: pod-security/restricted, version: "1.34", action: warn}
   - {path: policies/, action: deny}
@@ -77,7 +78,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 	if c.Limits.Depth != 100 || c.Limits.DocumentSize != 1<<20 {
 		t.Errorf("limits are %+v", c.Limits)
 	}
-	if pos := c.Position("policies", 1, "action"); pos.Line != 24 || pos.Column != 31 {
+	if pos := c.Position("policies", 1, "action"); pos.Line != 25 || pos.Column != 31 {
 		t.Errorf("policies[1].action stands at %d:%d", pos.Line, pos.Column)
 	}
 	for _, path := range emptyFields(reflect.ValueOf(c).Elem(), "") {

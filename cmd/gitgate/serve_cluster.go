@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"gitgate.dev/gitgate/cluster"
+	"gitgate.dev/gitgate/policies"
+)
+
+// crdWatch are the cluster's CustomResourceDefinitions, and how often they have changed.
+type crdWatch struct {
+	*cluster.Watch
+	changes atomic.Uint64
+}
+
+// openCluster connects to the cluster, if there is one, and begins to watch what requests are judged by.
+func (g *gate) openCluster(ctx context.Context) error {
+	if g.flags.noCluster {
+		return nil
+	}
+	config, err := cluster.Config(g.flags.kubeconfig, "gitgate/"+buildVersion())
+	if errors.Is(err, cluster.ErrNoCluster) {
+		g.log.Warn("no cluster: what needs one is deferred, and the trace of what controllers write is unsure")
+		return nil
+	}
+	if err != nil {
+		return usage("--kubeconfig: %v", err)
+	}
+	c, err := cluster.Connect(config, g.log)
+	if err != nil {
+		return usage("--kubeconfig: %v", err)
+	}
+	g.cluster, g.crds = c, &crdWatch{}
+	if g.namespaces, err = c.Watch(ctx, policies.Resource{Version: "v1", Resource: "namespaces"}, nil); err != nil {
+		return exitWith(exitUnjudged, err)
+	}
+	definitions := policies.Resource{Group: definitionKind.Group, Version: "v1", Resource: "customresourcedefinitions"}
+	if g.crds.Watch, err = c.Watch(ctx, definitions, func() { g.crds.changes.Add(1) }); err != nil {
+		return exitWith(exitUnjudged, err)
+	}
+	if g.grants, err = watchGrants(ctx, c); err != nil {
+		return exitWith(exitUnjudged, err)
+	}
+	if g.revisions, err = c.Revisions(ctx, true, true, nil); err != nil {
+		return exitWith(exitUnjudged, err)
+	}
+	return nil
+}
+
+// namespace is webhook.Options.Namespace: from the watch, and for one that it has not seen yet from the API server.
+func (g *gate) namespace() func(context.Context, string) (*policies.Object, error) {
+	if g.cluster == nil {
+		return nil
+	}
+	kind := policies.GroupVersionKind{Version: "v1", Kind: "Namespace"}
+	return func(ctx context.Context, name string) (*policies.Object, error) {
+		if o := g.namespaces.Get("", name); o != nil {
+			return o, nil
+		}
+		return g.cluster.Get(ctx, kind, "", name, false)
+	}
+}
+
+// seen measures how long a commit took until its first request was admitted.
+func (g *gate) seen(c *policies.Change, d *policies.Decision) {
+	if c.DryRun || d.Verdict() > policies.AllowWarn {
+		return
+	}
+	for i := range d.Results {
+		if d.Results[i].Policy.Kind != "trace" {
+			continue
+		}
+		for _, e := range d.Results[i].Finding.Evidence {
+			if e.Kind == "commit" {
+				g.metrics.admitted(e.Value, time.Now())
+			}
+		}
+	}
+}

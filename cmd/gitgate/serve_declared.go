@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gitgate.dev/gitgate/desired"
+	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/trace"
+)
+
+// declared is what accepted commits declare, kept fresh: the index of the sources, and the mirrors that it is made of. It is the
+// Index of the trace.
+type declared struct {
+	*desired.Index
+	identity string // of what it was made of: with another one, it has to be made anew
+	sources  []followed
+	state    string      // folder
+	config   *git.Mirror // of the repository that holds gitgate.yaml; nil for a folder
+	log      *slog.Logger
+	metrics  *gateMetrics
+
+	wake chan struct{}
+	done chan struct{} // closed when nobody asks Git any more
+
+	mu      sync.Mutex
+	pending *turn             // has not begun: who wants something newer waits for it
+	held    map[string]string // source to why
+	began   time.Time         // when the last turn did
+
+	listed atomic.Pointer[listing]
+}
+
+// followed is a source and the mirror that it is read from.
+type followed struct {
+	name, url, branch string
+	mirror            *git.Mirror
+}
+
+// turn is one look at Git.
+type turn struct {
+	done chan struct{}
+	err  error
+}
+
+// turnInterval is the least time between two looks at Git: a reconciler that is refused again and again must not make more.
+const turnInterval = 500 * time.Millisecond
+
+// fetchTimeout bounds one look at one source.
+const fetchTimeout = time.Minute
+
+// run looks at Git whenever somebody wants something newer, one look at a time, until ctx ends.
+func (d *declared) run(ctx context.Context) {
+	defer close(d.done)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.wake:
+		}
+		if wait := time.Until(d.began.Add(turnInterval)); wait > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+		}
+		d.mu.Lock()
+		t := d.pending
+		d.pending, d.began = nil, time.Now()
+		d.mu.Unlock()
+		if t == nil {
+			continue
+		}
+		t.err = d.follow(ctx)
+		close(t.done)
+	}
+}
+
+// next is the look that begins next. One that is under way may have asked before what is wanted was there.
+func (d *declared) next() *turn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pending == nil {
+		d.pending = &turn{done: make(chan struct{})}
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+	}
+	return d.pending
+}
+
+// refresh looks at Git and waits for the answer.
+func (d *declared) refresh(ctx context.Context) error {
+	t := d.next()
+	select {
+	case <-t.done:
+		return t.err
+	case <-d.done:
+		return errors.New("it is shutting down")
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Fresh looks whether Git has something newer.
+func (d *declared) Fresh(ctx context.Context) (changed bool, err error) {
+	before := d.tips()
+	err = d.refresh(ctx)
+	if !maps.Equal(before, d.tips()) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (d *declared) tips() map[string]string {
+	out := map[string]string{}
+	for _, s := range d.sources {
+		if tip, ok := d.Tip(s.name); ok {
+			out[s.name] = tip.Hash
+		}
+	}
+	return out
+}
+
+// follow looks at every source and takes the index on.
+func (d *declared) follow(ctx context.Context) error {
+	var errs []error
+	for _, s := range d.sources {
+		if err := d.followOne(ctx, s); err != nil {
+			errs = append(errs, fmt.Errorf("source %s: %w", s.name, err))
+		}
+	}
+	if len(errs) > 0 {
+		d.metrics.fetchFailed()
+		return errors.Join(errs...)
+	}
+	d.metrics.fetched()
+	return nil
+}
+
+func (d *declared) followOne(ctx context.Context, s followed) error {
+	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
+	tip, err := s.mirror.Fetch(fetching)
+	cancel()
+	if err != nil {
+		// What was accepted when Git could last be asked goes on serving, also after a restart.
+		if _, known := d.Tip(s.name); !known {
+			if accepted, _ := s.mirror.Accepted(ctx); accepted != "" {
+				return errors.Join(err, d.advance(ctx, s, accepted))
+			}
+		}
+		return err
+	}
+	if !tip.Rewritten {
+		return d.advance(ctx, s, tip.Commit)
+	}
+	if err := d.advance(ctx, s, tip.Before); err != nil {
+		return err
+	}
+	d.hold(s.name, fmt.Sprintf("the branch was rewritten: %s does not descend from the accepted commit %s; a person has to accept it", tip.Commit.Short(), tip.Before.Short()))
+	return nil
+}
+
+// advance takes the index on to a commit. That a source is held is no error: what it had goes on serving.
+func (d *declared) advance(ctx context.Context, s followed, to git.Hash) error {
+	before, _ := d.Tip(s.name)
+	began := time.Now()
+	err := d.Advance(ctx, s.name, to)
+	var untrusted *desired.UntrustedError
+	var rewritten *desired.RewrittenError
+	if errors.As(err, &untrusted) || errors.As(err, &rewritten) {
+		d.hold(s.name, err.Error())
+		err = nil
+	} else if err == nil {
+		d.hold(s.name, "")
+	}
+	if err != nil {
+		return err
+	}
+	after, ok := d.Tip(s.name)
+	if !ok || after.Hash == before.Hash {
+		return nil
+	}
+	d.metrics.advanced(after)
+	d.log.Info("commit is accepted", "source", s.name, "commit", after.Hash, "signer", after.Signer, "took", time.Since(began))
+	if s.mirror == d.config {
+		if err := remember(d.state, followed{name: configSource, url: s.url, branch: s.branch}, after.Hash); err != nil {
+			return err
+		}
+	}
+	return remember(d.state, s, after.Hash)
+}
+
+func (d *declared) hold(source, why string) {
+	d.mu.Lock()
+	was := d.held[source]
+	if why == "" {
+		delete(d.held, source)
+	} else {
+		d.held[source] = why
+	}
+	d.mu.Unlock()
+	d.metrics.hold(source, why != "")
+	if why != "" && why != was {
+		d.log.Error("source is held: its newer commits are not accepted", "source", source, "reason", why)
+	}
+}
+
+// Held lists the sources of which newer commits are not accepted.
+func (d *declared) Held() []trace.Held {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []trace.Held
+	for _, source := range slices.Sorted(maps.Keys(d.held)) {
+		out = append(out, trace.Held{Source: source, Reason: d.held[source]})
+	}
+	return out
+}
+
+// Older says that a commit of a source is an ancestor of another one.
+func (d *declared) Older(source, commit, than string) bool {
+	a, known := d.Order(source, commit)
+	b, other := d.Order(source, than)
+	return known && other && a < b
+}
+
+// listing is what a state declares, for look-ups that its own index does not have.
+type listing struct {
+	state *desired.State
+	in    map[place][]policies.Key
+	units map[[3]string]policies.Unit
+	dark  []trace.Opaque
+
+	objects int
+}
+
+type place struct {
+	kind      policies.GroupKind
+	namespace string
+}
+
+// list is the listing of the newest state, made once for each.
+func (d *declared) list() *listing {
+	state := d.State()
+	if l := d.listed.Load(); l != nil && l.state == state {
+		return l
+	}
+	l := &listing{state: state, in: map[place][]policies.Key{}, units: map[[3]string]policies.Unit{}}
+	if state != nil {
+		for key := range state.Keys() {
+			l.objects++
+			at := place{key.GroupKind, key.Namespace}
+			l.in[at] = append(l.in[at], key)
+		}
+		for _, u := range state.Units() {
+			l.units[[3]string{u.Kind, u.Namespace, u.Name}] = u.Unit
+			for _, o := range u.Opaque {
+				l.dark = append(l.dark, trace.Opaque{Source: u.Source, Unit: u.Unit, What: o.What, Reason: o.Reason})
+			}
+		}
+	}
+	d.listed.Store(l)
+	return l
+}
+
+// In returns the forms in which the tip declares the objects of a kind in a namespace.
+func (d *declared) In(kind policies.GroupKind, namespace string) []*policies.Form {
+	var out []*policies.Form
+	for _, key := range d.list().in[place{kind, namespace}] {
+		for _, f := range d.Lookup(key) {
+			if f.Current {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+// Unit returns a unit as the tip declares it.
+func (d *declared) Unit(kind, namespace, name string) (policies.Unit, bool) {
+	u, ok := d.list().units[[3]string{kind, namespace, name}]
+	return u, ok
+}
+
+// Opaque lists what is declared and cannot be rendered here.
+func (d *declared) Opaque() []trace.Opaque { return d.list().dark }
+
+// anchorFile is where the newest accepted commit of a source is kept: signatures are asked of the commits after it.
+func anchorFile(state, name, url, branch string) string {
+	sum := sha256.Sum256([]byte(name + "\x00" + url + "\x00" + branch))
+	return filepath.Join(state, "accepted", fmt.Sprintf("%x", sum[:12]))
+}
+
+func remember(state string, s followed, commit string) error {
+	file := anchorFile(state, s.name, s.url, s.branch)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("accepted commit: %w", err)
+	}
+	if err := os.WriteFile(file+".new", []byte(commit+"\n"), 0o600); err != nil {
+		return fmt.Errorf("accepted commit: %w", err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		return fmt.Errorf("accepted commit: %w", err)
+	}
+	return nil
+}
+
+// recalled is what remember kept; "" for nothing.
+func recalled(state, name, url, branch string) (git.Hash, error) {
+	text, err := os.ReadFile(anchorFile(state, name, url, branch))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("accepted commit: %w", err)
+	}
+	return git.Hash(strings.TrimSpace(string(text))), nil
+}
