@@ -209,3 +209,56 @@ func BenchmarkLookup(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPullRequest is what a process of its own spends on a pull request of one file, with a cache that knows the base.
+func BenchmarkPullRequest(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n, " objects"), func(b *testing.B) {
+			if n > 10_000 && testing.Short() {
+				b.Skip("takes minutes to render once")
+			}
+			r, base := monorepo(b, n)
+			unit := 0
+			for {
+				if names, _ := filepath.Glob(filepath.Join(r.Dir, gen.FluxUnit(unit), "*-deployment.yaml")); len(names) > 0 {
+					break
+				}
+				unit++
+			}
+			head := edit(b, r, unit, 0)
+			dir := b.TempDir()
+			once := func() {
+				o := options(b, r)
+				var err error
+				if o.Cache, err = desired.OpenCache(dir, 0); err != nil {
+					b.Fatal(err)
+				}
+				renderer, err := desired.New(o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				from, err := renderer.At(b.Context(), map[string]git.Hash{"fleet": git.Hash(base)}, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				to, err := renderer.At(b.Context(), map[string]git.Hash{"fleet": git.Hash(head)}, from)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if changes, err := desired.Changes(b.Context(), from, to); err != nil || len(changes) != 1 {
+					b.Fatalf("%d changes, %v", len(changes), err)
+				}
+				if err := o.Sources[0].Repo.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			once()
+			b.ResetTimer()
+			measured(b, "cpu-ms/op", func() {
+				for b.Loop() {
+					once()
+				}
+			})
+		})
+	}
+}

@@ -332,9 +332,15 @@ func (b *build) self(d *declaration, m *made, below []*declaration) *declaration
 
 // finish makes the state of what was reached.
 func (b *build) finish() (*State, error) {
+	b.results = make(map[unitID]*made, len(b.reached))
+	objects := 0
+	for _, m := range b.reached {
+		b.results[m.unit.id()] = m
+		objects += len(m.entries)
+	}
 	s := &State{
-		renderer: b.renderer, trees: b.trees, results: b.results, problems: b.problems,
-		byID: map[unitID]*Unit{}, byKey: make(map[policies.Key][]owned, len(b.index)), definitions: map[policies.GroupKind]*entry{},
+		renderer: b.renderer, trees: b.trees, results: b.results, reached: b.reached, problems: b.problems,
+		byID: map[unitID]*Unit{}, byKey: make(map[policies.Key][]owned, objects), definitions: map[policies.GroupKind]*entry{},
 	}
 	for _, m := range b.reached {
 		u := m.unit

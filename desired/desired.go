@@ -58,7 +58,9 @@ type Options struct {
 	// FluxNamespace and ArgoCDNamespace are where those controllers run: "flux-system" and "argocd" when empty.
 	FluxNamespace, ArgoCDNamespace string
 
-	Workers int // units that are rendered at once; 0 for one a processor
+	Version string // of gitgate: what another one rendered is rendered again
+	Cache   *Cache // what was rendered before, on disk; nil for none
+	Workers int    // units that are rendered at once; 0 for one a processor
 	History History
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"gitgate.dev/gitgate/desired"
 	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/desired/trust"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/test/gitserver"
 )
@@ -130,5 +131,108 @@ func TestABranchThatWasRewrittenIsHeld(t *testing.T) {
 	}
 	if p := x.Problems(); len(p) != 1 || p[0].Rule != desired.RuleRewritten {
 		t.Errorf("problems %v", p)
+	}
+}
+
+func TestACommitOfSomebodyElseIsHeldAndTheOldTipServes(t *testing.T) {
+	signer, other := gitserver.NewSigner(t, "dev@example.com"), gitserver.NewSigner(t, "eve@example.com")
+	r := gitserver.NewRepo(t)
+	anchor := r.Commit("before signatures", fleet())
+	allowed, err := trust.ParseAllowedSigners([]byte(signer.Allowed), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := index(t, r, func(o *desired.Options) {
+		o.Sources[0].Trust, o.Sources[0].Anchor = &trust.Rules{SSH: allowed}, git.Hash(anchor)
+	})
+	signer.Use(r)
+	signed := r.Commit("signed", patch("4"), "-S")
+	advance(t, x, signed)
+	if f := x.Lookup(web); len(f) == 0 || f[0].Since.Signer != "dev@example.com" {
+		t.Fatalf("forms %v", f)
+	}
+	second := r.Commit("signed too", patch("5"), "-S")
+	other.Use(r)
+	r.Commit("evil", patch("666"), "-S")
+	signer.Use(r)
+	later := r.Commit("on top of it", map[string]string{"README.md": "x"}, "-S")
+	err = x.Advance(t.Context(), "fleet", git.Hash(later))
+	var untrusted *desired.UntrustedError
+	if !errors.As(err, &untrusted) || untrusted.Evidence[len(untrusted.Evidence)-1].Commit.Subject != "evil" {
+		t.Fatalf("error %v", err)
+	}
+	if tip, _ := x.Tip("fleet"); tip.Hash != second {
+		t.Errorf("tip %s, want the last trusted commit", tip.Subject)
+	}
+	if p := x.Problems(); len(p) != 1 || p[0].Rule != desired.RuleUntrusted {
+		t.Errorf("problems %v", p)
+	}
+	if got := forms(x, web); !strings.HasPrefix(got, "5 from signed too") || strings.Contains(got, "666") {
+		t.Errorf("forms %s", got)
+	}
+	// A process that starts now takes what is trusted, and no more.
+	fresh := index(t, r, func(o *desired.Options) {
+		o.Sources[0].Trust, o.Sources[0].Anchor = &trust.Rules{SSH: allowed}, git.Hash(anchor)
+	})
+	if err := fresh.Advance(t.Context(), "fleet", git.Hash(later)); !errors.As(err, &untrusted) {
+		t.Errorf("error %v", err)
+	}
+	if got := forms(fresh, web); !strings.HasPrefix(got, "5 from signed too") || strings.Contains(got, "666") {
+		t.Errorf("forms %s", got)
+	}
+}
+
+func TestAMirrorIsFollowed(t *testing.T) {
+	r := gitserver.NewRepo(t)
+	first := r.Commit("one", fleet())
+	server := gitserver.Serve(t, r)
+	m, err := git.OpenMirror(t.Context(), t.TempDir(), server.URL, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	x := index(t, r, func(o *desired.Options) { o.Sources[0].Repo = m.Repo })
+	if err := x.Follow(t.Context(), "fleet", m); err != nil {
+		t.Fatal(err)
+	}
+	server.Down.Store(true)
+	if err := x.Follow(t.Context(), "fleet", m); !errors.Is(err, git.ErrUnreachable) {
+		t.Errorf("error %v", err)
+	}
+	if p := x.Problems(); len(p) != 1 || p[0].Rule != desired.RuleUnavailable || !strings.HasPrefix(forms(x, web), "3 from one") {
+		t.Errorf("problems %v, forms %s", p, forms(x, web))
+	}
+	server.Down.Store(false)
+	r.Commit("two", patch("4"))
+	if err := x.Follow(t.Context(), "fleet", m); err != nil || len(x.Problems()) > 0 || !strings.HasPrefix(forms(x, web), "4 from two") {
+		t.Errorf("error %v, problems %v, forms %s", err, x.Problems(), forms(x, web))
+	}
+	r.Git("reset", "--quiet", "--hard", first)
+	r.Commit("evil", patch("666"))
+	var rewritten *desired.RewrittenError
+	if err := x.Follow(t.Context(), "fleet", m); !errors.As(err, &rewritten) || strings.Contains(forms(x, web), "666") {
+		t.Errorf("error %v, forms %s", err, forms(x, web))
+	}
+}
+
+func TestEachFieldIsBlamedOnTheCommitThatLastChangedItsLine(t *testing.T) {
+	r := gitserver.NewRepo(t)
+	r.Commit("one", fleet())
+	r.Commit("two", patch("4"))
+	x := index(t, r, nil)
+	advance(t, x, r.Commit("three", map[string]string{"apps/shop/kustomization.yaml": "resources: [deployment.yaml, namespace.yaml]\nimages:\n  - name: nginx\n    newTag: \"1.2\"\npatches:\n  - path: patch.yaml\n"}))
+	form, blamer := x.Lookup(web)[0], x.Blamer()
+	for field, want := range map[string]string{
+		"spec.replicas":                          "two apps/shop/patch.yaml:6",
+		"spec.template.spec.containers[0].image": "three apps/shop/kustomization.yaml:4",
+		"spec.template.spec.containers[0].name":  "one apps/shop/deployment.yaml:14",
+	} {
+		blame, _, err := blamer.Field(t.Context(), form.Source, form.Object, policies.ParsePath(field))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%s %s:%d", blame.Commit.Subject, blame.File, blame.Line); got != want {
+			t.Errorf("%s: %s, want %s", field, got, want)
+		}
 	}
 }

@@ -21,7 +21,9 @@ type State struct {
 	byID     map[unitID]*Unit
 	byKey    map[policies.Key][]owned
 	results  map[unitID]*made
+	reached  []*made              // in the order in which they were
 	problems []policies.Violation // of no unit
+	unsaved  error
 
 	definitions map[policies.GroupKind]*entry // CustomResourceDefinitions by the kind that they define
 	set         *policies.Set                 // of the definitions
@@ -110,6 +112,9 @@ func (s *State) Summary() string {
 // common with it, nil for none: what it rendered from the same inputs is taken over. The error means that nothing could be told
 // (a repository that cannot be read, the end of ctx): what is wrong with the content of commits is in the state's problems.
 func (r *Renderer) At(ctx context.Context, commits map[string]git.Hash, from *State) (*State, error) {
+	if from == nil && r.o.Cache != nil {
+		from = r.o.Cache.load(ctx, r, commits)
+	}
 	b := &build{renderer: r, ctx: ctx, from: from, trees: map[string]*tree.Tree{}, results: map[unitID]*made{}, changed: map[string][]string{}}
 	for _, s := range r.o.Sources {
 		h, ok := commits[s.Name]
@@ -126,7 +131,30 @@ func (r *Renderer) At(ctx context.Context, commits map[string]git.Hash, from *St
 			}
 		}
 	}
-	return b.state()
+	s, err := b.state()
+	if err != nil {
+		return nil, err
+	}
+	if r.o.Cache != nil && b.worth() {
+		// A cache that cannot be written makes the next run slow, and this one no less right.
+		s.unsaved = r.o.Cache.save(s, commits)
+	}
+	return s, nil
+}
+
+// Unsaved is why the state could not be kept in the cache; nil when it could, or did not have to be.
+func (s *State) Unsaved() error { return s.unsaved }
+
+// worth says whether enough was rendered for a state to be kept: writing it costs a little for every object.
+func (b *build) worth() bool {
+	all, anew := 0, 0
+	for _, m := range b.reached {
+		all += len(m.entries)
+		if b.from == nil || b.from.results[m.unit.id()] == nil || b.from.results[m.unit.id()].result != m.result {
+			anew += len(m.entries) + 1
+		}
+	}
+	return anew > all/200
 }
 
 // tree lists the files of a commit, starting from those of a commit that is at hand.

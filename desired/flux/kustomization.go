@@ -131,13 +131,13 @@ func (k *Kustomization) Render(ctx context.Context, v *tree.View, find Find) ([]
 	objects := make([]Object, 0, len(built))
 	for _, b := range built {
 		o := Object{Content: b.Content, File: b.File, Written: b.Written}
-		if k.Spec.Decryption != nil {
-			o.Opaque = decrypted(o.Content)
-		}
 		if len(variables) > 0 {
 			if o.Content, err = substitute(o.Content, b.Text, variables); err != nil {
 				return nil, policies.ErrorAt(policies.Position{File: b.File}, err)
 			}
+		}
+		if k.Spec.Decryption != nil {
+			o.Opaque = decrypted(o.Content)
 		}
 		k.label(o.Content)
 		objects = append(objects, o)

@@ -29,6 +29,23 @@ func NewWords() *Words {
 	return w
 }
 
+// All lists the words by their ids.
+func (w *Words) All() []string { return *w.list.Load() }
+
+// Adopt takes over the words of contents that were packed elsewhere. It does so only when w has none, and says whether it did.
+func (w *Words) Adopt(words []string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.ids) > 0 || len(words) > maxWords {
+		return slices.Equal(*w.list.Load(), words)
+	}
+	for i, s := range words {
+		w.ids[s] = uint64(i)
+	}
+	w.list.Store(&words)
+	return true
+}
+
 const (
 	maxWords = 1 << 16 // number of words that are kept
 	maxWord  = 40      // bytes of one
