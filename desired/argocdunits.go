@@ -34,7 +34,7 @@ func (r *Renderer) renderApplication(ctx context.Context, d *declaration, in *re
 			first, u.Source = false, s.Name
 		}
 		return in.view(s.Name), nil
-	}, argocd.Config{Namespace: r.o.ArgoCDNamespace, Tracking: r.o.Tracking, InstanceLabel: r.o.InstanceLabel, InstallationID: r.o.InstallationID, Cluster: r.o.Cluster})
+	}, argocd.Config{Namespace: r.o.ArgoCDNamespace, Tracking: r.o.Tracking, InstanceLabel: r.o.InstanceLabel, InstallationID: r.o.InstallationID, Servers: r.o.Clusters, Cluster: r.o.Cluster})
 	if a.Spec.Source != nil {
 		u.Path = cleanPath(a.Spec.Source.Path)
 	}

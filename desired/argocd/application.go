@@ -10,7 +10,6 @@ import (
 	"fmt"
 
 	"gitgate.dev/gitgate/desired/helm"
-	"gitgate.dev/gitgate/desired/kustomize"
 	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/policies"
 )
@@ -103,7 +102,9 @@ type Config struct {
 	Tracking       Tracking // "" is TrackAnnotation
 	InstanceLabel  string   // "" is app.kubernetes.io/instance
 	InstallationID string
-	Cluster        helm.Cluster
+	// Servers are the addresses and names of destinations that are this cluster, besides https://kubernetes.default.svc and in-cluster.
+	Servers []string
+	Cluster helm.Cluster
 }
 
 // Object is one object as Argo CD applies it.
@@ -114,12 +115,6 @@ type Object struct {
 	Hooks   []string        // sync phases that make it: PreSync, Sync, PostSync, SyncFail, PostDelete; none for an object of the application itself
 	Keeps   bool            // it is not deleted when it is no longer declared (Prune=false)
 	Opaque  []policies.Path // fields whose values Git does not say
-}
-
-// Render gives the objects that Argo CD applies for a. A *kustomize.OpaqueError says that they cannot be told from revisions
-// alone; notes name what only a cluster could tell of the others.
-func (a *Application) Render(ctx context.Context, resolve Resolve, config Config) (objects []Object, notes []*kustomize.OpaqueError, err error) {
-	return nil, nil, a.at(policies.Path{"spec"}, &kustomize.OpaqueError{What: "Application " + a.Metadata.Name, Reason: "applications are not rendered yet"})
 }
 
 // Prunes says whether Argo CD deletes by itself what a no longer declares.

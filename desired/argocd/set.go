@@ -1,11 +1,9 @@
 package argocd
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 
-	"gitgate.dev/gitgate/desired/kustomize"
 	"gitgate.dev/gitgate/policies"
 )
 
@@ -45,10 +43,4 @@ func ParseSet(o *policies.Object) (*ApplicationSet, error) {
 
 func (s *ApplicationSet) at(field policies.Path, err error) error {
 	return policies.ErrorAt(s.object.Locate(field, policies.AtValue), err)
-}
-
-// Generate gives the Applications that the set makes, each placed at the set's template, with an owner that is not written (it
-// has a uid). notes name generators that only a network could ask: what they would make is not among the Applications.
-func (s *ApplicationSet) Generate(ctx context.Context, resolve Resolve) (applications []*policies.Object, notes []*kustomize.OpaqueError, err error) {
-	return nil, nil, s.at(policies.Path{"spec"}, &kustomize.OpaqueError{What: "ApplicationSet " + s.Metadata.Name, Reason: "sets are not rendered yet"})
 }

@@ -120,12 +120,31 @@ func run(ctx context.Context, v *tree.View, folder, file string, text []byte, ke
 		written := r.OrgId()
 		o.Written = ID{Kind: written.Kind, Namespace: written.Namespace, Name: written.Name}
 		o.Text = r.AsYAML
-		if o.Content, err = r.Map(); err != nil {
+		content, err := r.Map()
+		if err != nil {
 			return nil, fmt.Errorf("object %s: %w", r.CurId(), err)
 		}
+		o.Content = decoded(content).(map[string]any)
 		objects = append(objects, o)
 	}
 	return objects, nil
+}
+
+// decoded gives a value as a manifest's is: whole numbers are int64, and kustomize has int.
+func decoded(v any) any {
+	switch v := v.(type) {
+	case int:
+		return int64(v)
+	case map[string]any:
+		for key, x := range v {
+			v[key] = decoded(x)
+		}
+	case []any:
+		for i, x := range v {
+			v[i] = decoded(x)
+		}
+	}
+	return v
 }
 
 // find returns the kustomization of a folder and its file, "" when it was made up of what lies below.

@@ -58,7 +58,7 @@ func Transform(ctx context.Context, objects []map[string]any, patches []types.Pa
 		if err != nil {
 			return nil, fmt.Errorf("object %s: %w", r.CurId(), err)
 		}
-		out = append(out, content)
+		out = append(out, decoded(content).(map[string]any))
 	}
 	return out, nil
 }

@@ -182,6 +182,14 @@ func (s *Set) spend(steps, bytes int64) error {
 	return nil
 }
 
+// Without takes functions away again, include and tpl too. It is to be said before templates are added.
+func (s *Set) Without(names ...string) *Set {
+	for _, name := range names {
+		delete(s.funcs, name)
+	}
+	return s
+}
+
 // Methods says how many bytes a call of a method of the values can make. It is to be said before templates are added.
 func (s *Set) Methods(cost map[string]int64) { s.methods = cost }
 
