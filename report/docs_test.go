@@ -30,7 +30,7 @@ func TestTheExamplesOfTheDocumentationAreWhatIsWritten(t *testing.T) {
 		seen[name] = true
 		return fmt.Sprintf("<!-- example: %s -->\n%s<!-- end -->", name, docExample(t, name))
 	})
-	for _, name := range append(Formats(), "summary", "fields") {
+	for _, name := range append(Formats(), "summary", "fields", "by-control") {
 		if !seen[name] {
 			t.Errorf("%s has no example named %s", file, name)
 		}
@@ -65,6 +65,8 @@ func docExample(t *testing.T, name string) string {
 		return fence("text", b.String())
 	case "text", "github":
 		return fence("text", render(t, name, Options{}, decisions, s))
+	case "by-control":
+		return fence("text", render(t, "text", Options{ByControl: true}, decisions, s))
 	case "junit":
 		return fence("xml", render(t, name, Options{}, decisions, s))
 	default:

@@ -15,7 +15,7 @@ import (
 
 // JSONVersion is the version of the json format: the minor number grows with every new field, the major one with a change that
 // could break a reader.
-const JSONVersion = "1.0"
+const JSONVersion = "1.1"
 
 //go:embed schema/report-v1.schema.json
 var jsonSchema []byte
@@ -30,6 +30,8 @@ type jsonSink struct {
 	flat  *flattener
 	begun bool
 	some  bool
+
+	ledger *ledger // nil unless it is said by control too
 }
 
 type jsonTool struct {
@@ -186,6 +188,9 @@ func (s *jsonSink) decision(d *policies.Decision) jsonDecision {
 		Operation: string(d.Operation), Verdict: d.Verdict().String(), Complete: d.Complete(), Results: []jsonResult{}, Passed: []string{},
 	}
 	rows := s.flat.rows(d)
+	if s.ledger != nil {
+		s.ledger.add(d, rows)
+	}
 	for i := range d.Results {
 		r := &d.Results[i]
 		if r.Outcome == policies.Passed && len(r.Finding.Evidence) == 0 {
@@ -259,11 +264,27 @@ func (s *jsonSink) Close(sum Summary) error {
 		s.out.string("\n")
 		s.out.bytes(line)
 	}
+	s.out.string("\n]")
+	if s.ledger != nil {
+		s.out.string(",\n\"controls\": [")
+		for i, c := range s.ledger.controlsJSON(&sum) {
+			line, err := encode(c)
+			if err != nil {
+				return err
+			}
+			if i > 0 {
+				s.out.string(",")
+			}
+			s.out.string("\n")
+			s.out.bytes(line)
+		}
+		s.out.string("\n]")
+	}
 	summary, err := encode(summaryOf(&sum))
 	if err != nil {
 		return err
 	}
-	s.out.string("\n],\n\"summary\": ")
+	s.out.string(",\n\"summary\": ")
 	s.out.bytes(summary)
 	s.out.string("\n}\n")
 	return s.out.flush()

@@ -27,6 +27,7 @@ type Options struct {
 	Width      int    // text: columns of the terminal; 0 never wraps
 	Verbose    bool   // text: also exempted violations and where more is said
 	FailOnWarn bool   // a warning counts as a denial: junit shows it as a failure
+	ByControl  bool   // text: by the controls that policies serve; json: these too. Other formats: New refuses it
 
 	// Root is the repository's root and Dir the folder that relative file names start from, absolute and slash-separated. Outside
 	// of a repository Root is "" and Dir stands for it. Formats that a forge reads (sarif, github, gitlab) name files from Root,
@@ -39,15 +40,28 @@ func Formats() []string {
 	return []string{"github", "gitlab", "json", "junit", "sarif", "text"}
 }
 
+// ControlFormats lists the formats that can say what was found by control.
+func ControlFormats() []string { return []string{"json", "text"} }
+
 // New makes the sink of a format that writes to w.
 func New(format string, w io.Writer, o Options) (Sink, error) {
 	out := &output{w: bufio.NewWriterSize(w, 64<<10)}
 	flat := &flattener{prints: fingerprints{name: func(file string) string { name, _ := o.fromRoot(file); return name }}}
+	if o.ByControl && !slices.Contains(ControlFormats(), format) {
+		return nil, fmt.Errorf("output format %q says nothing by control, expected one of %s", format, strings.Join(ControlFormats(), ", "))
+	}
 	switch format {
 	case "text":
+		if o.ByControl {
+			return &controlTextSink{&textSink{out: out, opts: o, flat: flat}, newLedger()}, nil
+		}
 		return &textSink{out: out, opts: o, flat: flat}, nil
 	case "json":
-		return &jsonSink{out: out, opts: o, flat: flat}, nil
+		s := &jsonSink{out: out, opts: o, flat: flat}
+		if o.ByControl {
+			s.ledger = newLedger()
+		}
+		return s, nil
 	case "sarif":
 		return &sarifSink{out: out, opts: o, flat: flat}, nil
 	case "junit":

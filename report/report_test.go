@@ -68,6 +68,8 @@ func TestEachFormatWritesTheSameRunAsBefore(t *testing.T) {
 		{"report.sarif", "sarif", Options{Version: "v0.1.0"}},
 		{"junit.xml", "junit", Options{}},
 		{"junit-fail-on-warn.xml", "junit", Options{FailOnWarn: true}},
+		{"by-control.golden", "text", Options{ByControl: true, Verbose: true}},
+		{"by-control.json", "json", Options{Version: "v0.1.0", ByControl: true}},
 		{"github.golden", "github", Options{}},
 		{"gitlab.json", "gitlab", Options{}},
 	}

@@ -64,22 +64,27 @@ type part struct {
 // head writes the line that says everything, wrapped when the terminal is narrow.
 func (s *textSink) head(d *policies.Decision, r *row) {
 	parts := []part{{place(d, r), bold}}
-	word, st := "", red
-	switch {
-	case r.exempt != nil:
-		word, st = "exempt:", dim
-	case r.level == warned:
-		word, st = "warning:", yellow
-	case r.level == audited:
-		word, st = "audit:", violet
-	case r.level == unsure:
-		word, st = "could not judge:", violet
-	}
-	if word != "" {
+	if word, st := levelWord(r); word != "" {
 		parts = append(parts, part{word, st})
 	}
 	parts = append(parts, part{visible(r.message), plain}, part{"[" + visible(r.id) + "]", dim})
 	s.paragraph(parts, "    ")
+}
+
+// levelWord says what r is when it is no denial.
+func levelWord(r *row) (string, style) {
+	switch {
+	case r.exempt != nil:
+		return "exempt:", dim
+	case r.level == warned:
+		return "warning:", yellow
+	case r.level == audited:
+		return "audit:", violet
+	case r.level == unsure:
+		return "could not judge:", violet
+	default:
+		return "", plain
+	}
 }
 
 // place is where r is, with its colon: file:line:column, as far as known, or the object's name when it is in no file.

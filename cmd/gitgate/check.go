@@ -29,6 +29,7 @@ type checkFlags struct {
 	failFast      bool
 	failOn        string
 	color         string
+	by            string
 	allowEmpty    bool
 }
 
@@ -62,6 +63,7 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first object that is denied")
 	flags.StringVar(&f.failOn, "fail-on", "deny", "what makes the exit code 1: deny, or warn for warnings too")
 	flags.StringVar(&f.color, "color", "auto", "auto (on a terminal, unless NO_COLOR is set), always or never")
+	flags.StringVar(&f.by, "by", "", "control: say for each control of the policies how the objects stand to it, for auditors (text and json)")
 	flags.BoolVar(&f.allowEmpty, "allow-empty", false, "that there is nothing to check is no error")
 	complete := func(values ...string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -69,7 +71,7 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
 		}
 	}
 	for name, values := range map[string][]string{
-		"output": report.Formats(), "fail-on": {"deny", "warn"}, "color": {"auto", "always", "never"}, "kubernetes-version": bundle.Versions(),
+		"output": report.Formats(), "fail-on": {"deny", "warn"}, "color": {"auto", "always", "never"}, "by": {"control"}, "kubernetes-version": bundle.Versions(),
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(name, complete(values...)); err != nil {
 			panic(err)
@@ -84,6 +86,8 @@ func (f *checkFlags) validate(paths []string) error {
 		return usage("--fail-on %s: expected deny or warn", f.failOn)
 	case f.color != "auto" && f.color != "always" && f.color != "never":
 		return usage("--color %s: expected auto, always or never", f.color)
+	case f.by != "" && f.by != "control":
+		return usage("--by %s: expected control", f.by)
 	case f.missing.ignore && f.missing.deny:
 		return usage("--ignore-missing-schemas and --strict-schemas exclude each other: choose one")
 	case f.stdinFilename != "" && !slices.Contains(paths, "-"):
@@ -111,6 +115,11 @@ func (p *program) check(ctx context.Context, f checkFlags, paths []string) error
 	outs, err := p.parseOutputs(f.outputs)
 	if err != nil {
 		return err
+	}
+	for _, out := range outs {
+		if f.by != "" && !slices.Contains(report.ControlFormats(), out.format) {
+			return usage("--by %s: -o %s says nothing by control, expected one of %s", f.by, out.format, strings.Join(report.ControlFormats(), ", "))
+		}
 	}
 	files := slices.DeleteFunc(slices.Clone(paths), func(name string) bool { return name == "-" })
 	if err := p.exist(files); err != nil {

@@ -23,7 +23,7 @@ func (p *program) judge(ctx context.Context, f checkFlags, l *loaded, outs []out
 	if root == "" {
 		root = l.dir
 	}
-	options := report.Options{Version: buildVersion(), Verbose: p.verbose, FailOnWarn: failOnWarn}
+	options := report.Options{Version: buildVersion(), Verbose: p.verbose, FailOnWarn: failOnWarn, ByControl: f.by == "control"}
 	if root != "" {
 		options.Root, options.Dir = filepath.ToSlash(root), filepath.ToSlash(p.dir)
 	}
