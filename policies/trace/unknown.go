@@ -186,9 +186,5 @@ func (r *review) act() string {
 
 // breakglass is the command that lets a person change the object for a while.
 func (r *review) breakglass() string {
-	scope := r.governed.Kind + "/" + r.key.Name
-	if r.key.Namespace != "" {
-		scope = r.key.Namespace + "/" + scope
-	}
-	return "gitgate breakglass open --scope " + scope + " --for 30m --reason WHY"
+	return "gitgate breakglass open --scope " + r.key.Namespace + "/" + r.governed.Kind + "/" + r.key.Name + " --for 30m --reason WHY"
 }
