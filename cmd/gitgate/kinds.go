@@ -14,6 +14,7 @@ import (
 	"gitgate.dev/gitgate/policies/cel"
 	"gitgate.dev/gitgate/policies/gatekeeper"
 	"gitgate.dev/gitgate/policies/kyverno"
+	"gitgate.dev/gitgate/policies/kyverno/celpolicy"
 	"gitgate.dev/gitgate/policies/kyverno/clitest"
 	"gitgate.dev/gitgate/policies/library"
 	"gitgate.dev/gitgate/policies/opa"
@@ -84,7 +85,7 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, d door) (
 		{
 			Name:    "kyverno",
 			Claims:  kyverno.Claims,
-			Compile: kyverno.Compiler(kyverno.Options{Warn: host.Warn}),
+			Compile: kyverno.Compiler(kyverno.Options{Warn: host.Warn, API: rules, Convert: rules.Convert}),
 		},
 		{
 			Name:    "gatekeeper",
@@ -121,12 +122,15 @@ func regoTests(ctx context.Context, c *bundle.Config, docs []policies.Document) 
 	return rego.Test(ctx, rego.Options{AllowBuiltins: c.Rego.AllowBuiltins}, docs, nil)
 }
 
-// kyvernoTests says what runs tests of the Kyverno CLI: policies of Kubernetes' own kind are judged by the kind that judges them in a
-// bundle.
+// kyvernoTests says what runs tests of the Kyverno CLI: policies of Kubernetes' own kind, and Kyverno's in CEL, are judged by what
+// judges them in a bundle.
 func kyvernoTests(o clitest.Options, rules *apiserver.Rules) clitest.Options {
 	o.Resource = rules.Resource
-	o.Claims = cel.Claims
-	o.Compile = func(ctx context.Context, docs []policies.Document, _ kyverno.Trial) ([]*policies.Policy, error) {
+	o.Claims = func(d policies.Document) bool { return cel.Claims(d) || celpolicy.Judges(d) }
+	o.Compile = func(ctx context.Context, docs []policies.Document, t kyverno.Trial) ([]*policies.Policy, error) {
+		if len(docs) > 0 && celpolicy.Claims(docs[0]) {
+			return celpolicy.Compile(ctx, celpolicy.Options{API: rules, Convert: rules.Convert, Answers: t.Answers()}, docs)
+		}
 		return cel.Compiler(cel.Options{Kubernetes: rules.Version(), API: rules, Convert: rules.Convert, ImplicitBinding: true})(ctx, docs)
 	}
 	return o

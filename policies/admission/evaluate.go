@@ -77,7 +77,7 @@ func (p *Program) Evaluate(ctx context.Context, in *Inputs, params any) (*Opinio
 
 // run evaluates e. err is the expression's own failure; fatal says that nothing more can be evaluated.
 func (ev *evaluation) run(e *Expression) (value ref.Val, err, fatal error) {
-	if ev.act.lacks(e) {
+	if ev.act.Lacks(e) {
 		return Unknown(NeedAssigned), nil, nil
 	}
 	value, details, err := e.Program.ContextEval(ev.ctx, ev.act)

@@ -19,9 +19,9 @@ type Inputs struct {
 	metadata          map[string]any // of an object that was not read from a server, so that what a server fills in is missing
 }
 
-// lacks says whether e refers to what the API server has filled into the object when it asks policies, and this object, which
+// Lacks says whether e refers to what the API server has filled into the object when it asks policies, and this object, which
 // it has not seen yet, does not have.
-func (in *Inputs) lacks(e *Expression) bool {
+func (in *Inputs) Lacks(e *Expression) bool {
 	if in.metadata == nil {
 		return false
 	}

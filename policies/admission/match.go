@@ -283,8 +283,30 @@ func (m *Matcher) selectsNamespace(r *Request) (bool, Needs, error) {
 	case r.Change.Knows.Has(policies.KnowsNamespace):
 		return false, 0, fmt.Errorf("namespaces %q not found", r.Namespace)
 	default:
+		matches, known := byName(m.namespaces, r.Namespace)
+		if known {
+			return matches, 0, nil
+		}
 		return false, NeedNamespace, nil
 	}
+}
+
+// nameLabel is the label with a namespace's name.
+const nameLabel = "kubernetes.io/metadata.name"
+
+// byName asks a selector of namespaces for the one label that the API server gives to each. known says
+// that the selector hangs on nothing else.
+func byName(s labels.Selector, namespace string) (matches, known bool) {
+	requirements, _ := s.Requirements()
+	known = true
+	for i := range requirements {
+		if requirements[i].Key() != nameLabel {
+			known = false
+		} else if !requirements[i].Matches(labels.Set{nameLabel: namespace}) {
+			return false, true
+		}
+	}
+	return known, known
 }
 
 // LabelsOf reads the labels of the stored object.

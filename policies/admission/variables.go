@@ -92,7 +92,7 @@ func (v *variables) charge(s *variableState) {
 }
 
 func (v *variables) evaluate(name string, e *Expression) (ref.Val, int64) {
-	if v.act.lacks(e) {
+	if v.act.Lacks(e) {
 		return Unknown(NeedAssigned), 0
 	}
 	value, details, err := e.Program.ContextEval(v.ctx, v.act)

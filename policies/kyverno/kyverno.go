@@ -1,5 +1,5 @@
-// Package kyverno is the kind of policy that Kyverno's classic engine judges by: ClusterPolicy and Policy (kyverno.io) with their
-// validate rules, and PolicyException. It follows Kyverno v1.19 (pkg/engine) in what it lets pass and what it says, and takes its
+// Package kyverno is the kind of policy that Kyverno judges by: of its classic engine ClusterPolicy and Policy (kyverno.io) with
+// their validate rules and PolicyException, and of policies.kyverno.io what celpolicy reads. It follows Kyverno v1.19 (pkg/engine) in what it lets pass and what it says, and takes its
 // comparison of patterns and its JMESPath from it; policies are decoded into types of its own and compiled once. It knows neither
 // doors nor configuration files nor other kinds of policy, and asks no cluster: what an answer needs and the door does not know is
 // said by name.
@@ -10,20 +10,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/admission"
+	"gitgate.dev/gitgate/policies/kyverno/celpolicy"
 )
 
 const group = "kyverno.io"
 
 // Options is what a host gives to the kind.
 type Options struct {
-	Warn func(error) // told what is in a policy and is no validation, with its position; may be nil
+	Warn    func(error)         // told what is in a policy and is no validation, with its position; may be nil
+	API     admission.API       // what the API server serves, for policies in CEL; may be nil
+	Convert admission.Converter // for policies in CEL; may be nil
 }
 
-// Claims says whether a document is of Kyverno's classic engine, in any version.
-func Claims(d policies.Document) bool { return d.Object != nil && d.Object.Kind.Group == group }
+// Claims says whether a document is Kyverno's, of its classic engine or of its policies in CEL, in any version.
+func Claims(d policies.Document) bool { return Classic(d) || celpolicy.Claims(d) }
 
 // Classic says whether a document is of Kyverno's classic engine.
 func Classic(d policies.Document) bool { return d.Object != nil && d.Object.Kind.Group == group }
@@ -46,6 +49,7 @@ func Compiler(o Options) policies.Compiler {
 			return nil, nil
 		}
 		b := bundle{options: o, queries: newQueries(), cel: newEnvironments(), names: map[string]*policies.Object{}}
+		var newer []policies.Document
 		for _, d := range docs {
 			if err := ctx.Err(); err != nil {
 				return nil, fmt.Errorf("no time left to compile Kyverno policies: %w", context.Cause(ctx))
@@ -54,17 +58,22 @@ func Compiler(o Options) policies.Compiler {
 				b.errs = append(b.errs, policies.ErrorAt(policies.Position{File: d.File}, errors.New("no Kyverno policy: expected a ClusterPolicy, Policy or PolicyException")))
 				continue
 			}
-			b.document(d.Object)
+			if celpolicy.Claims(d) {
+				newer = append(newer, d)
+			} else {
+				b.document(d.Object)
+			}
 		}
-		if len(b.errs) > 0 {
-			return nil, errors.Join(b.errs...)
+		inCEL, err := celpolicy.Compile(ctx, celpolicy.Options{Warn: o.Warn, API: o.API, Convert: o.Convert}, newer)
+		if err = errors.Join(append(b.errs, err)...); err != nil {
+			return nil, err
 		}
 		var out []*policies.Policy
 		for _, p := range b.policies {
 			p.except(b.exceptions)
 			out = append(out, p.split()...)
 		}
-		return out, nil
+		return append(out, inCEL...), nil
 	}
 }
 
@@ -220,28 +229,4 @@ func (b *bundle) checkSpec(c *compiler, s *spec) {
 	if s.ApplyRules != "" && s.ApplyRules != "All" && s.ApplyRules != "One" {
 		c.wrong(at.Append("applyRules"), policies.AtValue, fmt.Errorf("applyRules %q: expected All or One", s.ApplyRules))
 	}
-}
-
-// severities are Kyverno's words for ours.
-var severities = map[string]policies.Severity{
-	"info": policies.Info, "low": policies.Low, "medium": policies.Medium, "high": policies.High, "critical": policies.Critical,
-}
-
-// describe collects what the document says of itself.
-func (p *policy) describe(out *policies.Policy) {
-	notes := p.annotations
-	out.Doc = strings.TrimSpace(notes["policies.kyverno.io/description"])
-	if title := notes["policies.kyverno.io/title"]; out.Doc == "" {
-		out.Doc = title
-	}
-	out.Severity = severities[strings.ToLower(notes["policies.kyverno.io/severity"])]
-	for _, id := range strings.Split(notes["gitgate.dev/controls"], ",") {
-		if id = strings.TrimSpace(id); id != "" {
-			out.Controls = append(out.Controls, id)
-		}
-	}
-	if category := notes["policies.kyverno.io/category"]; category != "" {
-		out.Controls = append(out.Controls, category)
-	}
-	out.URL = notes["gitgate.dev/url"]
 }

@@ -9,6 +9,7 @@ import (
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/admission"
+	"gitgate.dev/gitgate/policies/kyverno/notes"
 )
 
 // policy is a compiled ClusterPolicy or Policy. It is immutable and safe for concurrent use.
@@ -55,7 +56,7 @@ func (p *policy) split() []*policies.Policy {
 		if i > 0 {
 			one.Name += "/" + action.String()
 		}
-		p.describe(one)
+		notes.Describe(p.annotations, one)
 		for _, r := range p.rules {
 			if slices.Contains(r.action.all(), action) {
 				one.Rules = append(one.Rules, r.name)

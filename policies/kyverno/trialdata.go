@@ -165,34 +165,47 @@ func (g *given) global(s *scope, ref *globalReference) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	name, projection, projected := strings.Cut(name, ".")
-	at := slices.IndexFunc(g.trial.Globals, func(e GlobalEntry) bool { return e.Name == name })
-	if at < 0 {
+	name, projection, _ := strings.Cut(name, ".")
+	if !slices.ContainsFunc(g.trial.Globals, func(e GlobalEntry) bool { return e.Name == name }) {
 		return nil, fmt.Errorf("global context entry %s not found", name)
 	}
-	e := &g.trial.Globals[at]
+	value, err := g.trial.global(s.queries, name, projection)
+	if err != nil {
+		return nil, err
+	}
+	return s.through(ref.JMESPath, value)
+}
+
+// global is the data of a global context entry, or a projection of it; nil for one that the trial does not give.
+func (t *Trial) global(q *queries, name, projection string) (any, error) {
+	at := slices.IndexFunc(t.Globals, func(e GlobalEntry) bool { return e.Name == name })
+	if at < 0 {
+		return nil, nil
+	}
+	e := &t.Globals[at]
 	value := floats(e.Data)
+	var err error
 	if e.FieldPath != "" {
-		if value, err = s.queries.search(e.FieldPath, value); err != nil {
+		if value, err = q.search(e.FieldPath, value); err != nil {
 			return nil, fmt.Errorf("global context entry %s: %w", name, err)
 		}
 	}
 	if len(e.Projections) > 0 {
 		parts := map[string]any{}
 		for _, p := range e.Projections {
-			if parts[p.Name], err = s.queries.search(p.Path, value); err != nil {
+			if parts[p.Name], err = q.search(p.Path, value); err != nil {
 				return nil, fmt.Errorf("global context entry %s, projection %s: %w", name, p.Name, err)
 			}
 		}
 		value = parts
 	}
-	if projected {
-		m, _ := value.(map[string]any)
-		part, ok := m[projection]
-		if !ok {
-			return nil, fmt.Errorf("global context entry %s has no projection %s", name, projection)
-		}
-		value = part
+	if projection == "" {
+		return value, nil
 	}
-	return s.through(ref.JMESPath, value)
+	m, _ := value.(map[string]any)
+	part, ok := m[projection]
+	if !ok {
+		return nil, fmt.Errorf("global context entry %s has no projection %s", name, projection)
+	}
+	return part, nil
 }
