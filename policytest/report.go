@@ -76,9 +76,13 @@ type junitSuite struct {
 type junitCase struct {
 	Name    string     `xml:"name,attr"`
 	Class   string     `xml:"classname,attr"`
-	Skipped *struct{}  `xml:"skipped"`
+	Skipped *junitSkip `xml:"skipped"`
 	Error   *junitText `xml:"error"`
 	Failure *junitText `xml:"failure"`
+}
+
+type junitSkip struct {
+	Message string `xml:"message,attr,omitempty"`
 }
 
 type junitText struct {
@@ -108,7 +112,7 @@ func WriteJUnit(w io.Writer, results []Result) error {
 		case Passed:
 		case Skipped:
 			s.Skipped++
-			c.Skipped = &struct{}{}
+			c.Skipped = &junitSkip{Message: text.Message}
 		case Failed:
 			s.Failures++
 			c.Failure = text

@@ -55,7 +55,7 @@ func (t *policyTests) kyvernoOptions() clitest.Options {
 		List: func(folder string) ([]string, error) {
 			info, err := os.Stat(t.p.abs(folder))
 			if err != nil || !info.IsDir() {
-				return nil, cause(err)
+				return nil, err
 			}
 			files := []string{}
 			err = filepath.WalkDir(t.p.abs(folder), func(name string, entry fs.DirEntry, err error) error {
@@ -75,7 +75,7 @@ func (t *policyTests) kyvernoOptions() clitest.Options {
 				}
 				return nil
 			})
-			return files, cause(err)
+			return files, err
 		},
 		Decode: func(file string, text []byte) ([]*policies.Object, error) {
 			objects, problems := manifest.Decode(file, text, manifest.DefaultLimits())

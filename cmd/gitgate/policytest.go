@@ -80,8 +80,10 @@ func (p *program) testPolicies(ctx context.Context, flags configFlags, o policyt
 	o.Judge, o.IsPolicy, o.Rego, o.Home, o.Kyverno, o.KyvernoTest, o.Gatekeeper = t.judge, t.isPolicy, t.rego, t.home, t.kyverno, t.kyvernoTest, gatekeeperTrial
 	var count policytest.Count
 	var all []policytest.Result
+	idle := true // nothing but tests of what is no validation
 	err := policytest.Run(ctx, o, func(r policytest.Result) error {
 		count.Add(r)
+		idle = idle && r.Sort == "kyverno" && r.Outcome == policytest.Skipped
 		if format == "junit" {
 			all = append(all, r)
 			return nil
@@ -107,6 +109,8 @@ func (p *program) testPolicies(ctx context.Context, flags configFlags, o policyt
 		return exitWith(exitDenied, nil)
 	case count.Errored > 0:
 		return exitWith(exitUnjudged, nil)
+	case idle:
+		return exitWith(exitUsage, fmt.Errorf("no test was run in %s: all were skipped", strings.Join(o.Dirs, ", ")))
 	}
 	return nil
 }

@@ -226,6 +226,12 @@ func (b *bundle) checkSpec(c *compiler, s *spec) {
 	if s.WebhookConfiguration != nil {
 		failure(s.WebhookConfiguration.FailurePolicy, at.Append("webhookConfiguration", "failurePolicy"))
 	}
+	if t := s.WebhookTimeoutSeconds; t != nil && (*t < 1 || *t > 30) {
+		c.wrong(at.Append("webhookTimeoutSeconds"), policies.AtValue, fmt.Errorf("webhookTimeoutSeconds %d: expected 1 to 30", *t))
+	}
+	if s.Admission != nil && !*s.Admission && s.Background != nil && !*s.Background {
+		c.wrong(at.Append("admission"), policies.AtValue, fmt.Errorf("%s is asked neither at admission nor in the background: expected one of them", c.doc))
+	}
 	if s.ApplyRules != "" && s.ApplyRules != "All" && s.ApplyRules != "One" {
 		c.wrong(at.Append("applyRules"), policies.AtValue, fmt.Errorf("applyRules %q: expected All or One", s.ApplyRules))
 	}

@@ -266,11 +266,11 @@ func (x *podStandard) mendPod(pod *corev1.Pod) {
 			if x.ControlName == "HostPath Volumes" && kind != "hostPath" {
 				continue
 			}
-			value := v.Name
-			if v.HostPath != nil {
+			value := "" // Kyverno compares no value of other volumes
+			if x.ControlName == "HostPath Volumes" {
 				value = v.HostPath.Path
 			}
-			if x.covers("spec.volumes[*]."+kind, value) || x.covers("spec.volumes[*]", value) {
+			if x.covers("spec.volumes[*]."+kind, value) {
 				v.VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
 			}
 		}
@@ -329,8 +329,13 @@ func (x *podStandard) mendContainer(at string, c *corev1.Container, pod *corev1.
 		}
 		return
 	}
+	escalation := "" // as Kyverno names it
 	if c.SecurityContext == nil {
 		c.SecurityContext = &corev1.SecurityContext{}
+	} else if v := c.SecurityContext.AllowPrivilegeEscalation; v == nil {
+		escalation = "nil"
+	} else {
+		escalation = strconv.FormatBool(*v)
 	}
 	s := c.SecurityContext
 	at += ".securityContext"
@@ -341,7 +346,7 @@ func (x *podStandard) mendContainer(at string, c *corev1.Container, pod *corev1.
 			s.Privileged = &no
 		}
 	case "Privilege Escalation":
-		if x.covers(at + ".allowPrivilegeEscalation") {
+		if x.covers(at+".allowPrivilegeEscalation", escalation) {
 			s.AllowPrivilegeEscalation = &no
 		}
 	case "/proc Mount Type":

@@ -35,7 +35,8 @@ type Result struct {
 
 // Options is what a host gives.
 type Options struct {
-	// Read returns the content of a file, bounded; List the files in a folder, or nil for a file.
+	// Read returns the content of a file, bounded; List the files in and below a folder, or nil for a file. Their errors are those of
+	// package fs.
 	Read func(file string) ([]byte, error)
 	List func(folder string) ([]string, error)
 	// Decode reads the Kubernetes objects of a file; the error joins what is wrong with it.
@@ -88,6 +89,7 @@ type test struct {
 	rehearsal  *kyverno.Rehearsal
 	resources  []*policies.Object
 	payloads   []string
+	absent     []string // files of resources that do not exist
 	set        *policies.Set
 	actor      *policies.Actor
 	namespaces map[string]*policies.Object

@@ -54,7 +54,11 @@ func (t *test) expectation(ctx context.Context, i int) []Result {
 			out = append(out, one(resource, Skipped, resource+": a payload that is no Kubernetes object is not judged; nothing was compared"))
 			continue
 		}
-		out = append(out, one(resource, Failed, fmt.Sprintf("resource %s: expected it in the resources of the test, got none", resource)))
+		message := fmt.Sprintf("resource %s: expected it in the resources of the test, got none", resource)
+		if len(t.absent) > 0 {
+			message += fmt.Sprintf("; %s: no such file", strings.Join(t.absent, ", "))
+		}
+		out = append(out, one(resource, Failed, message))
 	}
 	for _, o := range objects {
 		shown := o.Name
@@ -62,6 +66,9 @@ func (t *test) expectation(ctx context.Context, i int) []Result {
 			shown = o.Namespace + "/" + o.Name
 		}
 		outcome, message := t.compare(ctx, e, name, expected, o, operation)
+		if outcome == Passed && message != "" && o.Kind.Kind != e.Kind && slices.ContainsFunc(objects, func(o *policies.Object) bool { return o.Kind.Kind == e.Kind }) {
+			continue // it only has the name of what is meant
+		}
 		out = append(out, one(shown, outcome, message))
 	}
 	if len(out) == 0 {

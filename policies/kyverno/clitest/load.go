@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -53,6 +54,12 @@ func (t *test) load(ctx context.Context) {
 		}
 	}
 	for i, name := range t.spec.Resources {
+		if file, err := t.near(name); err == nil {
+			if _, err := t.options.List(file); errors.Is(err, fs.ErrNotExist) {
+				t.absent = append(t.absent, name) // told of those that are looked for, as the CLI goes on without it
+				continue
+			}
+		}
 		files := t.files(name, t.at("resources", i), i == 0)
 		for _, f := range files {
 			t.resources = append(t.resources, t.created(t.objects(f, t.at("resources", i)))...)
@@ -60,10 +67,10 @@ func (t *test) load(ctx context.Context) {
 	}
 	t.resources = unique(t.resources)
 	var others []*policies.Object
-	for key, names := range map[string][]string{"targetResources": t.spec.TargetResources, "paramResources": t.spec.ParamResources} {
-		for i, name := range names {
-			for _, f := range t.files(name, t.at(key, i), true) {
-				others = append(others, t.created(t.objects(f, t.at(key, i)))...)
+	for _, l := range []list{{"targetResources", t.spec.TargetResources}, {"paramResources", t.spec.ParamResources}} {
+		for i, name := range l.names {
+			for _, f := range t.files(name, t.at(l.key, i), true) {
+				others = append(others, t.created(t.objects(f, t.at(l.key, i)))...)
 			}
 		}
 	}
@@ -74,6 +81,12 @@ func (t *test) load(ctx context.Context) {
 		}
 	}
 	t.policies(ctx, others)
+}
+
+// list is files that a field of the test names.
+type list struct {
+	key   string
+	names []string
 }
 
 // decode reads a file that is one document into a struct.
@@ -133,19 +146,19 @@ func (t *test) files(name string, pos policies.Position, folder bool) []string {
 		t.wrong(pos, err)
 		return nil
 	}
-	list, err := t.options.List(file)
+	found, err := t.options.List(file)
 	if err != nil {
 		t.wrong(pos, err)
 		return nil
 	}
-	if list == nil {
+	if found == nil {
 		return []string{file}
 	}
 	if !folder {
 		t.wrong(pos, fmt.Errorf("%s is a folder: expected a file", name))
 		return nil
 	}
-	return slices.DeleteFunc(list, func(f string) bool { return path.Dir(f) != path.Clean(file) })
+	return slices.DeleteFunc(found, func(f string) bool { return path.Dir(f) != path.Clean(file) })
 }
 
 func (t *test) objects(file string, pos policies.Position) []*policies.Object {
@@ -320,10 +333,10 @@ var idleKinds = []string{"MutatingAdmissionPolicy", "MutatingPolicy", "Generatin
 // policies reads and compiles the policies and exceptions.
 func (t *test) policies(ctx context.Context, params []*policies.Object) {
 	t.idle = map[string]string{}
-	var docs, exceptions []*policies.Object
-	for key, names := range map[string][]string{"policies": t.spec.Policies, "exceptions": t.spec.Exceptions} {
-		for i, name := range names {
-			pos := t.at(key, i)
+	var docs []*policies.Object
+	for _, l := range []list{{"policies", t.spec.Policies}, {"exceptions", t.spec.Exceptions}} {
+		for i, name := range l.names {
+			pos := t.at(l.key, i)
 			file, err := t.near(name)
 			if err != nil {
 				t.wrong(pos, err)
@@ -338,10 +351,7 @@ func (t *test) policies(ctx context.Context, params []*policies.Object) {
 				files = []string{file}
 			}
 			for _, f := range files {
-				objects := t.objects(f, pos)
-				if docs = append(docs, objects...); key == "exceptions" {
-					exceptions = append(exceptions, objects...)
-				}
+				docs = append(docs, t.objects(f, pos)...)
 			}
 		}
 	}
