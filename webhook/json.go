@@ -71,6 +71,9 @@ func (p *parser) next() byte {
 func (p *parser) value() (any, error) {
 	switch c := p.next(); c {
 	case 0:
+		if p.at < len(p.text) {
+			return nil, p.wrong("a value cannot begin with %q", c)
+		}
 		return nil, p.wrong("the text ends where a value is expected")
 	case '{':
 		return p.object()

@@ -15,6 +15,9 @@ const (
 	reviewKind    = "AdmissionReview"
 )
 
+// maxUID bounds what answers and logs repeat of a request; the API server's are 36 bytes long.
+const maxUID = 256
+
 // review is one AdmissionReview with a request.
 type review struct {
 	version string // its apiVersion, which the answer repeats
@@ -27,7 +30,9 @@ type review struct {
 func readReview(text string, depth, values int) (review, error) {
 	r := review{version: reviewVersion}
 	v, uid, err := parseJSON(text, depth, values)
-	r.uid = uid
+	if r.uid = uid; len(uid) > maxUID {
+		return review{version: reviewVersion}, errors.New("request.uid is too long")
+	}
 	if err != nil {
 		return r, fmt.Errorf("body is no JSON that can be judged: %w", err)
 	}

@@ -149,6 +149,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) unread(w http.ResponseWriter, code int, part string, err error) {
 	h.o.Metrics.malformed()
 	_, uid, _ := parseJSON(part, h.o.MaxDepth, h.o.MaxValues)
+	if len(uid) > maxUID {
+		uid = ""
+	}
 	h.o.Log.Warn("request cannot be read", "uid", uid, "error", err.Error())
 	if uid == "" {
 		h.httpError(w, code, err.Error())
@@ -357,8 +360,8 @@ func (h *Handler) log(ctx context.Context, rv *review, a *answer, verdict string
 	c := rv.change
 	attrs := []slog.Attr{
 		slog.String("uid", rv.uid), slog.String("verdict", verdict), slog.Bool("allowed", a.Allowed), slog.String("operation", string(c.Operation)),
-		slog.String("resource", resourceName(c.Resource)), slog.String("namespace", c.Namespace), slog.String("name", c.Subject().Name),
-		slog.String("user", c.Actor.User), slog.Bool("dryRun", c.DryRun), slog.Duration("took", took),
+		slog.String("resource", resourceName(c.Resource)), slog.String("namespace", c.Namespace), slog.String("name", within(c.Subject().Name, maxLogged)),
+		slog.String("user", within(c.Actor.User, maxLogged)), slog.Bool("dryRun", c.DryRun), slog.Duration("took", took),
 	}
 	for _, key := range []string{"denied", "failed", "warned", "audited", "deferred", "class", "unit", "commit"} {
 		if v := a.AuditAnnotations[key]; v != "" {
@@ -367,6 +370,9 @@ func (h *Handler) log(ctx context.Context, rv *review, a *answer, verdict string
 	}
 	h.o.Log.LogAttrs(ctx, level, "request", attrs...)
 }
+
+// maxLogged bounds foreign text in a line of the log.
+const maxLogged = 256
 
 func resourceName(r policies.Resource) string {
 	name := r.Resource

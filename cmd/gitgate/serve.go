@@ -134,6 +134,9 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	if g.metrics, err = newGateMetrics(registry, g); err != nil {
 		return err
 	}
+	if g.requests, err = webhook.NewMetrics(registry); err != nil {
+		return err
+	}
 	spans, stopTraces, err := p.traces(ctx)
 	if err != nil {
 		return usage("traces: %v", err)
@@ -153,14 +156,10 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	counts, err := webhook.NewMetrics(registry)
-	if err != nil {
-		return err
-	}
 	handler, err := webhook.New(webhook.Options{
 		State: g.current.Load, Tell: tell, Namespace: g.namespace(), Seen: g.seen,
 		Budget: f.budget, Reserve: f.reserve, AdmitUnsure: f.onUnsure == "admit", Concurrency: f.concurrency, MaxBody: f.maxBody,
-		Metrics: counts, Log: log, Stages: spans.stages(),
+		Metrics: g.requests, Log: log, Stages: spans.stages(),
 	})
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type declared struct {
 	config   *git.Mirror // of the repository that holds gitgate.yaml; nil for a folder
 	log      *slog.Logger
 	metrics  *gateMetrics
+	stage    func(name string, took time.Duration)
 
 	wake chan struct{}
 	done chan struct{} // closed when nobody asks Git any more
@@ -89,6 +90,13 @@ func (d *declared) run(ctx context.Context) {
 	}
 }
 
+// Lookup is the index's, measured.
+func (d *declared) Lookup(key policies.Key) []*policies.Form {
+	began := time.Now()
+	defer func() { d.stage("index", time.Since(began)) }()
+	return d.Index.Lookup(key)
+}
+
 // next is the look that begins next. One that is under way may have asked before what is wanted was there.
 func (d *declared) next() *turn {
 	d.mu.Lock()
@@ -118,8 +126,9 @@ func (d *declared) refresh(ctx context.Context) error {
 
 // Fresh looks whether Git has something newer.
 func (d *declared) Fresh(ctx context.Context) (changed bool, err error) {
-	before := d.tips()
+	before, began := d.tips(), time.Now()
 	err = d.refresh(ctx)
+	d.stage("freshness", time.Since(began))
 	if !maps.Equal(before, d.tips()) {
 		return true, nil
 	}
@@ -138,9 +147,10 @@ func (d *declared) tips() map[string]string {
 
 // follow looks at every source and takes the index on.
 func (d *declared) follow(ctx context.Context) error {
+	fetched := d.fetch(ctx)
 	var errs []error
 	for _, s := range d.sources {
-		if err := d.followOne(ctx, s); err != nil {
+		if err := d.followOne(ctx, s, fetched[s.mirror]); err != nil {
 			errs = append(errs, fmt.Errorf("source %s: %w", s.name, err))
 		}
 	}
@@ -152,10 +162,32 @@ func (d *declared) follow(ctx context.Context) error {
 	return nil
 }
 
-func (d *declared) followOne(ctx context.Context, s followed) error {
-	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
-	tip, err := s.mirror.Fetch(fetching)
-	cancel()
+// fetched is what a remote answered.
+type fetched struct {
+	tip git.Tip
+	err error
+}
+
+// fetch asks all remotes at once.
+func (d *declared) fetch(ctx context.Context) map[*git.Mirror]*fetched {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	out := map[*git.Mirror]*fetched{}
+	var wg sync.WaitGroup
+	for _, s := range d.sources {
+		if out[s.mirror] != nil {
+			continue
+		}
+		f := &fetched{}
+		out[s.mirror] = f
+		wg.Go(func() { f.tip, f.err = s.mirror.Fetch(ctx) })
+	}
+	wg.Wait()
+	return out
+}
+
+func (d *declared) followOne(ctx context.Context, s followed, f *fetched) error {
+	tip, err := f.tip, f.err
 	if err != nil {
 		// What was accepted when Git could last be asked goes on serving, also after a restart.
 		if _, known := d.Tip(s.name); !known {

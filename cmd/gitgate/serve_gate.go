@@ -26,11 +26,12 @@ import (
 // gate is a running gitgate serve: the bundle that judges, and what keeps it fresh.
 type gate struct {
 	*program
-	flags   *serveFlags
-	log     *slog.Logger
-	metrics *gateMetrics
-	door    door
-	origin  origin
+	flags    *serveFlags
+	log      *slog.Logger
+	metrics  *gateMetrics
+	requests *webhook.Metrics
+	door     door
+	origin   origin
 
 	cluster    *cluster.Cluster // nil without one; so are those below
 	namespaces *cluster.Watch

@@ -165,7 +165,7 @@ func (g *gate) follows(ctx context.Context, c *bundle.Config, files fs.FS, rules
 		return nil, err
 	}
 	d := &declared{
-		Index: index, identity: identity.String(), sources: sources, state: g.flags.state, log: g.log, metrics: g.metrics,
+		Index: index, identity: identity.String(), sources: sources, state: g.flags.state, log: g.log, metrics: g.metrics, stage: g.requests.Stage,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), held: map[string]string{},
 	}
 	if r, ok := g.origin.(*repository); ok {

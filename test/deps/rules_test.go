@@ -98,6 +98,7 @@ var importRules = []importRule{
 		"apiserver and desired import neither kinds of policy, doors, bundle nor report",
 		in("apiserver", "desired"), ownIn(append([]string{"report", "policies/bundle"}, slices.Concat(kinds, doors)...)...),
 	},
+	{"cluster imports policies and nothing else of the product", in("cluster"), func(g *graph, p string) bool { return g.own[p] && !under(p, "cluster") && p != "policies" }},
 	{"nothing imports cmd", func(p string) bool { return !under(p, "cmd", "test") }, ownIn("cmd")},
 	{"the product never imports test", func(p string) bool { return !under(p, "test") }, ownIn("test")},
 }
