@@ -215,6 +215,7 @@ func (b *build) render(d *declaration) *made {
 	m := &made{unit: out.unit, needs: out.needs, result: &result{}}
 	m.unit.Declared = d.position()
 	fallback := orPosition(m.unit.Declared, m.unit.Path)
+	m.problems = append(m.problems, out.problems...)
 	for _, note := range out.notes {
 		m.fail(note, fallback)
 	}

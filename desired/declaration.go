@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
+	"sigs.k8s.io/kustomize/api/konfig"
+
 	"gitgate.dev/gitgate/desired/kustomize"
+	"gitgate.dev/gitgate/desired/tree"
+	"gitgate.dev/gitgate/manifest"
 	"gitgate.dev/gitgate/policies"
 )
 
@@ -50,6 +55,7 @@ type outcome struct {
 	unit      Unit
 	namespace string // of namespaced objects that name none; "" when nothing says
 	objects   []rendered
+	problems  []policies.Violation     // of single files
 	notes     []*kustomize.OpaqueError // what cannot be told besides the objects
 	needs     []need
 }
@@ -106,6 +112,13 @@ func (r *Renderer) renderRoot(ctx context.Context, d *declaration, in *reader) (
 		unit:      Unit{Unit: policies.Unit{Name: s.Path}, Source: s.Name, Path: s.Path},
 		namespace: "default",
 	}
+	files, err := in.view(s.Name).Files(ctx, s.Path)
+	if err != nil {
+		return out, policies.ErrorAt(policies.Position{File: s.Path}, err)
+	}
+	if !slices.ContainsFunc(files, isKustomization) {
+		return out, out.plain(ctx, in.view(s.Name), files)
+	}
 	built, err := kustomize.Build(ctx, in.view(s.Name), s.Path, true, nil)
 	if err != nil {
 		return out, err
@@ -115,6 +128,44 @@ func (r *Renderer) renderRoot(ctx context.Context, d *declaration, in *reader) (
 	}
 	return out, nil
 }
+
+func isKustomization(file string) bool {
+	return slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(file))
+}
+
+// plain reads manifests as they are. A file with a problem gives none, and does not keep others from theirs.
+func (o *outcome) plain(ctx context.Context, v *tree.View, files []string) error {
+	for _, file := range files {
+		if ext := path.Ext(file); ext != ".yaml" && ext != ".yml" && ext != ".json" {
+			continue
+		}
+		text, err := v.ReadFile(ctx, file)
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			o.problems = append(o.problems, policies.Violation{Rule: RuleNotRendered, Message: err.Error(), Pos: policies.Position{File: file}})
+			continue
+		}
+		objects, problems := manifest.Decode(file, text, manifest.DefaultLimits())
+		o.problems = append(o.problems, problems...)
+		if len(problems) > 0 {
+			continue
+		}
+		for _, object := range objects {
+			if object.Kind.Group == configurationGroup {
+				continue // gitgate.yaml itself, which nobody applies
+			}
+			o.objects = append(o.objects, rendered{
+				content: object.Map(), file: file, written: kustomize.ID{Kind: object.Kind.Kind, Namespace: object.Namespace, Name: object.Name},
+			})
+		}
+	}
+	return nil
+}
+
+// configurationGroup is the group of gitgate.yaml.
+const configurationGroup = "gitgate.dev"
 
 // object is the declared object of a key as the renderers read it, nil when Git declares none.
 func (r *reader) object(key policies.Key) *policies.Object {

@@ -36,6 +36,8 @@ type Source struct {
 
 // Rules is what has to be known of the API server: see package apiserver.
 type Rules interface {
+	// Version is the version of Kubernetes, such as "1.36".
+	Version() string
 	// Stored is o as the API server would store it.
 	Stored(set *policies.Set, o *policies.Object) (map[string]any, error)
 	// Resource is the resource that objects of a kind are sent to, and whether it is namespaced.
@@ -47,7 +49,7 @@ type Options struct {
 	Sources []Source
 	Rules   Rules
 
-	// Cluster is what charts are told of the cluster.
+	// Cluster is what charts are told of the cluster; empty fields are filled from Rules.
 	Cluster helm.Cluster
 	// Clusters are other names of the cluster in the destinations of Argo CD's Applications: a server's address, a name.
 	Clusters []string
@@ -97,6 +99,7 @@ func New(o Options) (*Renderer, error) {
 	if o.History.Commits <= 0 {
 		o.History.Commits = DefaultCommits
 	}
+	o.Cluster.Kubernetes = orElse(o.Cluster.Kubernetes, o.Rules.Version())
 	if o.Cluster.Namespaced == nil {
 		o.Cluster.Namespaced = func(gvk policies.GroupVersionKind) (namespaced, known bool) {
 			_, namespaced, known = o.Rules.Resource(noDefinitions, gvk)

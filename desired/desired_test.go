@@ -143,6 +143,45 @@ Kustomization flux-system/shop: Deployment/shop/web@apps/shop/deployment.yaml:1 
 	}
 }
 
+func TestAFolderOfPlainManifestsIsWhatItsFilesSay(t *testing.T) {
+	s := render(t, map[string]string{
+		"clusters/prod/a.yaml":        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n",
+		"clusters/prod/deep/b.json":   `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b", "namespace": "shop"}}`,
+		"clusters/prod/broken.yaml":   "a: [",
+		"clusters/prod/README.md":     "text",
+		"clusters/prod/gitgate.yaml":  "apiVersion: gitgate.dev/v1alpha1\nkind: Gate\n",
+		"clusters/elsewhere/not.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: not\n",
+	})
+	want := "path clusters/prod: ConfigMap/default/a@clusters/prod/a.yaml:6 ConfigMap/shop/b@clusters/prod/deep/b.json:1 Namespace//shop@clusters/prod/a.yaml:1\n"
+	if got := describe(s); got != want {
+		t.Errorf("state:\n%s\nwant\n%s", got, want)
+	}
+	if got := problems(s); !strings.HasPrefix(got, "clusters/prod/broken.yaml:1:") || strings.Count(got, "\n") != 1 {
+		t.Errorf("problems:\n%s", got)
+	}
+}
+
+func TestAHelmReleaseOfAChartInGitIsRendered(t *testing.T) {
+	release := "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata:\n  name: web\n  namespace: shop\nspec:\n  interval: 1m\n  values: {mode: fast}\n  chart:\n    spec:\n      chart: ./charts/web\n      sourceRef:\n        kind: GitRepository\n        name: flux-system\n        namespace: flux-system\n"
+	s := render(t, with(fleet(), map[string]string{
+		"apps/shop/release.yaml":           release,
+		"apps/shop/kustomization.yaml":     "resources: [deployment.yaml, namespace.yaml, release.yaml]\n",
+		"charts/web/Chart.yaml":            "apiVersion: v2\nname: web\nversion: 0.1.0\n",
+		"charts/web/values.yaml":           "mode: slow\n",
+		"charts/web/templates/config.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-config\ndata:\n  mode: {{ .Values.mode | quote }}\n",
+	}))
+	if got := describe(s); !strings.Contains(got, "HelmRelease shop/web: ConfigMap/shop/web-config@charts/web/templates/config.yaml:1\n") || problems(s) != "" {
+		t.Fatalf("state:\n%s%s", got, problems(s))
+	}
+	found := s.Find(policies.Key{GroupKind: policies.GroupKind{Kind: "ConfigMap"}, Namespace: "shop", Name: "web-config"})
+	if mode, _ := policies.Lookup(found[0].Object.Map(), policies.ParsePath("data.mode")); mode != "fast" {
+		t.Errorf("mode %v", mode)
+	}
+	if u := found[0].Unit; u.Actor != "system:serviceaccount:flux-system:helm-controller" || !u.Prune || u.Source != "fleet" || u.Path != "charts/web" {
+		t.Errorf("unit %+v", u)
+	}
+}
+
 func TestFieldsAreFoundInTheFileThatSaysThem(t *testing.T) {
 	s := render(t, fleet())
 	found := s.Find(policies.Key{GroupKind: policies.GroupKind{Group: "apps", Kind: "Deployment"}, Namespace: "shop", Name: "web"})

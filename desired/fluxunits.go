@@ -29,7 +29,7 @@ func (r *Renderer) renderKustomization(ctx context.Context, d *declaration, in *
 		u.Elsewhere = "kubeConfig of " + d.from.String()
 		return out, nil
 	}
-	s, err := r.fluxSource(d, in, k.Spec.SourceRef, policies.Path{"spec", "sourceRef"})
+	s, err := r.fluxSource(ctx, d, in, k.Spec.SourceRef, policies.Path{"spec", "sourceRef"})
 	if err != nil {
 		return out, err
 	}
@@ -81,7 +81,7 @@ func (r *Renderer) renderHelmRelease(ctx context.Context, d *declaration, in *re
 	if err != nil {
 		return out, err
 	}
-	s, err := r.fluxSource(d, in, chart.SourceRef, policies.Path{"spec", "chart", "spec", "sourceRef"})
+	s, err := r.fluxSource(ctx, d, in, chart.SourceRef, policies.Path{"spec", "chart", "spec", "sourceRef"})
 	if err != nil {
 		return out, err
 	}
@@ -94,8 +94,8 @@ func (r *Renderer) renderHelmRelease(ctx context.Context, d *declaration, in *re
 }
 
 // fluxSource is the source that a Flux object refers to: the GitRepository has to be declared by Git too, or nobody could say
-// what it is.
-func (r *Renderer) fluxSource(d *declaration, in *reader, ref flux.Reference, field policies.Path) (*Source, error) {
+// what it is. Files that its artifact leaves out are hidden.
+func (r *Renderer) fluxSource(ctx context.Context, d *declaration, in *reader, ref flux.Reference, field policies.Path) (*Source, error) {
 	at := func(err error) error { return policies.ErrorAt(d.from.Locate(field, policies.AtValue), err) }
 	if ref.Kind != kindGitRepository.Kind {
 		return nil, at(&kustomize.OpaqueError{What: fmt.Sprintf("files of %s %s", ref.Kind, ref.Name), Reason: "they are in no Git repository that is listed under sources"})
@@ -110,7 +110,11 @@ func (r *Renderer) fluxSource(d *declaration, in *reader, ref flux.Reference, fi
 	if err != nil {
 		return nil, at(err)
 	}
-	return r.sourceOf(d.source, address, revision, at)
+	s, err := r.sourceOf(d.source, address, revision, at)
+	if err == nil {
+		flux.Ignore(ctx, in.view(s.Name), repository)
+	}
+	return s, err
 }
 
 // fluxRevision is the branch that a GitRepository follows (source.toolkit.fluxcd.io/v1: commit before name, semver, tag, branch).

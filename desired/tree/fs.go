@@ -101,6 +101,9 @@ func (f *fileSystem) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	out := make([]fs.DirEntry, 0, len(children))
 	for _, child := range children {
+		if f.view.hidden(child, path.Join(e.Path, child.Path)) {
+			continue
+		}
 		out = append(out, fs.FileInfoToDirEntry(fileInfo{name: child.Path, mode: modeOf(child.Mode)}))
 	}
 	return out, nil

@@ -179,6 +179,18 @@ var (
 type View struct {
 	tree  *Tree
 	asked map[string]git.Hash // path -> what was there, "" for nothing
+	hides func(file string) bool
+}
+
+// Hide makes v show no file that hides says so of. What hides itself looks at it has to read through Beside, so that it is noted.
+func (v *View) Hide(hides func(file string) bool) { v.hides = hides }
+
+// Beside is a view of the same tree that hides nothing and notes into v.
+func (v *View) Beside() *View { return &View{tree: v.tree, asked: v.asked} }
+
+// hidden says whether an entry at a path is not to be seen.
+func (v *View) hidden(e git.Entry, p string) bool {
+	return v.hides != nil && e.Mode != git.Folder && e.Hash != "" && v.hides(p)
 }
 
 // Commit is the commit that is read.
@@ -196,6 +208,9 @@ func (v *View) step(ctx context.Context, folder git.Hash, name, here string) (gi
 		v.asked[here] = noted(e)
 	case !listed:
 		v.asked[here] = passedThrough
+	}
+	if ok && v.hidden(e, here) {
+		return git.Entry{Path: here}, false, nil
 	}
 	return e, ok, nil
 }
@@ -312,6 +327,9 @@ func (v *View) ReadDir(ctx context.Context, p string) ([]DirEntry, error) {
 	}
 	out := make([]DirEntry, 0, len(children))
 	for _, child := range children {
+		if v.hidden(child, path.Join(e.Path, child.Path)) {
+			continue
+		}
 		d := DirEntry{Name: child.Path, Folder: child.Mode == git.Folder}
 		if child.Mode == git.Symlink || child.Mode == git.Submodule {
 			target, err := v.resolve(ctx, path.Join(e.Path, child.Path))
@@ -459,7 +477,9 @@ func (v *View) Files(ctx context.Context, folder string) ([]string, error) {
 				child.Path = p
 				pending = append(pending, child)
 			case git.File, git.Executable:
-				out = append(out, p)
+				if !v.hidden(child, p) {
+					out = append(out, p)
+				}
 			}
 		}
 	}
