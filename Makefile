@@ -31,7 +31,7 @@ lint: ## gofmt, go vet and staticcheck
 	go vet ./...
 	go tool -modfile=test/tools/go.mod staticcheck ./...
 
-bench: ## gitgate beside kubeconform and conftest (BENCHFLAGS="-rounds 3")
+bench: ## gitgate beside kubeconform, conftest, gator and the Kyverno CLI (BENCHFLAGS="-rounds 3 -run gatekeeper")
 	go run ./test/bench $(BENCHFLAGS)
 
 fuzz: ## every fuzz test for FUZZTIME (30s)

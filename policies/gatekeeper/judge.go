@@ -117,13 +117,23 @@ func (k *constraint) judge(ctx context.Context, c *policies.Change) (policies.Fi
 
 const answerVar = ast.Var("answer")
 
+// sharedKey is that of the common rules' values for a change as one operation.
+type sharedKey struct {
+	rules *commonRules
+	op    policies.Operation
+}
+
 // ask evaluates the template for the constraint on c as the request op.
 func (k *constraint) ask(ctx context.Context, c *policies.Change, op policies.Operation) (policies.Finding, error) {
 	review, err := reviewOf(c, op)
 	if err != nil {
 		return policies.Finding{}, err
 	}
-	answer, undefined, err := k.query(ctx, review, k.template.extra(c))
+	shared, err := c.Derive(sharedKey{k.template.rules, op}, func() (any, error) { return &sharedCache{nodes: map[int]*cacheNode{}}, nil })
+	if err != nil {
+		return policies.Finding{}, err
+	}
+	answer, undefined, err := k.query(ctx, review, k.template.extra(c), newRuleCache(k.template.common, shared.(*sharedCache)))
 	if err != nil {
 		return policies.Finding{}, k.template.failure(err)
 	}
@@ -140,16 +150,16 @@ func (k *constraint) ask(ctx context.Context, c *policies.Change, op policies.Op
 }
 
 // query is the set of results that the template's rule violation has for a review, and the builtins that failed on the way.
-func (k *constraint) query(ctx context.Context, review *ast.Term, data map[string]func() (*ast.Term, error)) (*ast.Term, []topdown.Error, error) {
+func (k *constraint) query(ctx context.Context, review *ast.Term, data map[string]func() (*ast.Term, error), values *ruleCache) (*ast.Term, []topdown.Error, error) {
 	t := k.template
 	bindings, undefined, err := opa.Query{
 		Compiler: t.compiler,
-		Body:     ast.NewBody(ast.Equality.Expr(ast.NewTerm(answerVar), ast.NewTerm(t.violation()))),
+		Body:     t.query,
 		Input: ast.ObjectTerm(
 			ast.Item(ast.InternedTerm("review"), review),
 			ast.Item(ast.InternedTerm("parameters"), k.params)),
 		Data:    &opa.View{Root: ast.NewObject(), Extra: data},
-		Virtual: topdown.NewVirtualCache(),
+		Virtual: values,
 		Values:  t.values,
 		Timeout: opa.DefaultTimeout,
 	}.Run(ctx)

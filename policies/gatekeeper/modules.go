@@ -139,11 +139,14 @@ func (b *bundle) compile(ctx context.Context, guard opa.Guard) {
 		return
 	}
 	values := cache.NewInterQueryValueCache(context.Background(), nil)
+	rules := &commonRules{ids: map[string]int{}}
 	for _, t := range b.templates {
 		if t.native != nil {
 			continue
 		}
 		t.compiler, t.values = compiler, values
+		t.query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(answerVar), ast.NewTerm(t.violation())))
+		t.rules, t.common = rules, rules.of(t)
 		t.needs = t.findNeeds()
 		if !t.limited && t.needs.operation && t.needs.deletes {
 			t.operations = []policies.Operation{policies.Create, policies.Update, policies.Delete}

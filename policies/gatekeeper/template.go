@@ -32,6 +32,9 @@ type template struct {
 	sources    []*source            // its Rego: the first has the rule violation
 
 	compiler *ast.Compiler
+	query    ast.Body // what is asked: the rule violation
+	rules    *commonRules
+	common   *commonTree // which of its rules are among them
 	values   cache.InterQueryValueCache
 	needs    needs
 }

@@ -221,7 +221,7 @@ func (t *Trial) ask(ctx context.Context, r *trialRequest, data *trialData) ([]st
 	}
 	answer, _, err := k.query(ctx, review, map[string]func() (*ast.Term, error){
 		"inventory": func() (*ast.Term, error) { return data.inventory, data.err },
-	})
+	}, newRuleCache(nil, nil))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
