@@ -151,18 +151,12 @@ func ofNode(template, written map[string]any) (map[string]any, bool) {
 	}
 	var made []any
 	for _, term := range old {
-		t := maps.Clone(asMap(term))
+		t := copied(asMap(term))
 		t["matchFields"] = match
 		made = append(made, t)
 	}
-	out := maps.Clone(template)
-	if out == nil {
-		out = map[string]any{}
-	}
-	node := maps.Clone(asMap(out["nodeAffinity"]))
-	if node == nil {
-		node = map[string]any{}
-	}
+	out := copied(template)
+	node := copied(asMap(out["nodeAffinity"]))
 	node[required] = map[string]any{"nodeSelectorTerms": made}
 	out["nodeAffinity"] = node
 	return out, true
@@ -205,13 +199,13 @@ func replicaSetOfDeployment(_ context.Context, b *builder, owner *policies.Objec
 	if hash == "" || b.r.key.Name != owner.Name+"-"+hash {
 		return fmt.Sprintf("%s makes ReplicaSets named %s and the hash of the template", owner, owner.Name), nil
 	}
-	template := maps.Clone(lookup(owner.Map(), "spec", "template"))
+	template := copied(lookup(owner.Map(), "spec", "template"))
 	b.sub(b.sub(template, "metadata"), "labels")[templateHash] = hash
 	maps.Copy(b.labels(), lookup(template, "metadata", "labels"))
 	b.carried(owner)
 	spec, w, from := b.spec(), b.writtenSpec(), lookup(owner.Map(), "spec")
 	spec["template"] = template
-	selector := maps.Clone(asMap(from["selector"]))
+	selector := copied(asMap(from["selector"]))
 	b.sub(selector, "matchLabels")[templateHash] = hash
 	spec["selector"] = selector
 	b.fill(spec, from, "minReadySeconds")

@@ -24,7 +24,7 @@ func podOfStatefulSet(ctx context.Context, b *builder, owner *policies.Object) (
 			return "", err
 		}
 		if recorded(o) {
-			template = maps.Clone(lookup(o.Map(), "data", "spec", "template"))
+			template = copied(lookup(o.Map(), "data", "spec", "template"))
 			delete(template, "$patch")
 		}
 	}
@@ -78,7 +78,7 @@ func inOrderOf(list, order []any) []any {
 
 // revision compares what is recorded of a template with the owner's.
 func revision(_ context.Context, b *builder, owner *policies.Object) (string, error) {
-	template := maps.Clone(lookup(owner.Map(), "spec", "template"))
+	template := copied(lookup(owner.Map(), "spec", "template"))
 	template["$patch"] = "replace"
 	b.expected["data"] = map[string]any{"spec": map[string]any{"template": template}}
 	b.fill(b.expected, b.written, "revision")

@@ -14,10 +14,7 @@ import (
 // and what only the cluster could assign. Each addition is taken from what is written only when it is what they would add.
 // What is returned shares what it does not add to with stored, which is not changed.
 func (r *review) completed(ctx context.Context, f *policies.Form, stored map[string]any) (map[string]any, error) {
-	b := &builder{r: r, ctx: ctx, written: r.c.Object.Map(), expected: maps.Clone(stored)}
-	if b.expected == nil {
-		b.expected = map[string]any{}
-	}
+	b := &builder{r: r, ctx: ctx, written: r.c.Object.Map(), expected: copied(stored)}
 	b.meta = b.sub(b.expected, "metadata")
 	b.writtenMeta = asMap(b.written["metadata"])
 	for _, key := range []string{"name", "namespace", "generateName"} {
@@ -48,12 +45,17 @@ type builder struct {
 
 // sub returns a copy of a map in m that may be changed, in its place.
 func (b *builder) sub(m map[string]any, key string) map[string]any {
-	c := maps.Clone(asMap(m[key]))
-	if c == nil {
-		c = map[string]any{}
-	}
+	c := copied(asMap(m[key]))
 	m[key] = c
 	return c
+}
+
+// copied is a copy of a map that may be written to, also of none.
+func copied(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
+	return maps.Clone(m)
 }
 
 func (b *builder) labels() map[string]any {
@@ -168,8 +170,8 @@ func (b *builder) lastApplied(f *policies.Form, stored map[string]any) {
 	said = integers(said).(map[string]any)
 	b.meta["annotations"] = b.annotations()
 	for _, declared := range []map[string]any{f.Object.Map(), stored} {
-		full := maps.Clone(declared)
-		meta := maps.Clone(asMap(declared["metadata"]))
+		full := copied(declared)
+		meta := copied(asMap(declared["metadata"]))
 		notes := maps.Clone(b.annotations())
 		meta["labels"], meta["annotations"] = b.labelsOr(meta), notes
 		for _, key := range []string{"name", "namespace"} {

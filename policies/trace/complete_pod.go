@@ -42,7 +42,7 @@ func (b *builder) pod(spec, w map[string]any) {
 	access := map[string]bool{}
 	for _, v := range asList(w["volumes"]) {
 		name, _ := asMap(v)["name"].(string)
-		if isAPIAccess(asMap(v)) && !named(asList(spec["volumes"]), name) {
+		if spec["automountServiceAccountToken"] != false && isAPIAccess(asMap(v)) && !named(asList(spec["volumes"]), name) {
 			access[name] = true
 			spec["volumes"] = append(slices.Clone(asList(spec["volumes"])), v)
 		}
@@ -115,6 +115,9 @@ func isAPIAccess(v map[string]any) bool {
 	}
 	projected := asMap(v["projected"])
 	seconds, _ := policies.Lookup(projected, policies.Path{"sources", 0, "serviceAccountToken", "expirationSeconds"})
+	if seconds != int64(3600) && seconds != int64(3607) { // an hour, or an hour that clients are warned of when it is over
+		return false
+	}
 	return Equal(projected, map[string]any{
 		"defaultMode": int64(420),
 		"sources": []any{

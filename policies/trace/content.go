@@ -105,7 +105,13 @@ func (r *review) status(f *policies.Form, stored map[string]any) []policies.Viol
 
 // custom says whether a group is not one of Kubernetes's own.
 func custom(group string) bool {
-	return strings.Contains(group, ".") && !strings.HasSuffix(group, ".k8s.io")
+	name, reserved := strings.CutSuffix(group, ".k8s.io")
+	switch name {
+	case "admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization", "certificates", "coordination", "discovery",
+		"events", "flowcontrol.apiserver", "internal.apiserver", "networking", "node", "rbac.authorization", "resource", "scheduling", "storage", "storagemigration":
+		return !reserved
+	}
+	return strings.Contains(group, ".")
 }
 
 // ownFinalizers are those that reconcilers put on objects and take away again.

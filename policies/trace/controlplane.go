@@ -216,8 +216,10 @@ func apiServer() []duty {
 		on("pods", "d", "deletes Pods that are evicted", always),
 		on("secrets", "u", "notes the use of legacy tokens", both(tokenSecret, fields("metadata.labels[kubernetes.io/legacy-token-*]"))),
 		on("customresourcedefinitions.apiextensions.k8s.io", "u", "finishes the deletion of custom resources", finalizers("customresourcecleanup.apiextensions.k8s.io")),
-		on("customresourcedefinitions.apiextensions.k8s.io/status apiservices.apiregistration.k8s.io/status resourcequotas/status servicecidrs.networking.k8s.io/status storageversions.internal.apiserver.k8s.io/status",
+		on("customresourcedefinitions.apiextensions.k8s.io/status", "u", "reports the status, and finishes the deletion of custom resources", status("metadata.finalizers[customresourcecleanup.apiextensions.k8s.io]")),
+		on("apiservices.apiregistration.k8s.io/status resourcequotas/status servicecidrs.networking.k8s.io/status storageversions.internal.apiserver.k8s.io/status",
 			"u", "reports the status", status()),
+		on("poddisruptionbudgets.policy/status pods/status", "u", "counts what an eviction disrupts", status()),
 		on("flowschemas.flowcontrol.apiserver.k8s.io/status prioritylevelconfigurations.flowcontrol.apiserver.k8s.io/status", "u", "reports the status", status()),
 	}
 }
@@ -235,6 +237,7 @@ func kubelet() []duty {
 		on("certificatesigningrequests.certificates.k8s.io", "c", "asks for its certificates", ownCertificate),
 		on("persistentvolumeclaims/status", "u", "reports resizing", status()),
 		on("resourceslices.resource.k8s.io", "cud", "lists its devices", ownSlice),
+		on("podcertificaterequests.certificates.k8s.io", "c", "asks for certificates of its Pods", ownSlice),
 		on("serviceaccounts/token", "c", "asks for tokens of its Pods", always),
 	}
 }

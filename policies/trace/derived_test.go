@@ -122,6 +122,10 @@ func TestAControllerDoesItsWorkAndNothingElse(t *testing.T) {
 		{"a Pod under another account", request{user: rsUser, object: with(pod, "serviceAccountName: default", "serviceAccountName: admin", "serviceAccount: default", "serviceAccount: admin")}, "[derived] spec.serviceAccountName", nil},
 		{"a Pod with a host path as its token", request{user: rsUser, object: with(pod, "      projected:\n        defaultMode: 420\n", "      hostPath: {path: /}\n      projected:\n        defaultMode: 420\n")}, "[derived] spec.volumes", nil},
 		{"a Pod with a Secret among its token's sources", request{user: rsUser, object: with(pod, "          - configMap", "          - secret: {name: key}\n          - configMap")}, "[derived] spec.volumes", nil},
+		{"a Pod with a token that lasts", request{user: rsUser, object: with(pod, "3607", "31536000")}, "[derived] spec.volumes", nil},
+		{"a Pod with a token that its template does not want", request{user: rsUser, object: pod}, "[derived] spec.volumes", func(w *world) {
+			w.live[1] = object(t, with(replicaSet, "      containers:", "      automountServiceAccountToken: false\n      containers:"))
+		}},
 		{"a Pod that tolerates more", request{user: rsUser, object: with(pod, "tolerations: [", "tolerations: [{operator: Exists}, ")}, "[derived] spec.tolerations", nil},
 		{"a Pod of a class that is not the default", request{user: rsUser, object: with(pod, "  priority: 0", "  priority: 0\n  priorityClassName: system-node-critical")}, "[derived] spec.priorityClassName", nil},
 		{"a Pod of the default class", request{user: rsUser, object: with(pod, "  priority: 0", "  priority: 7\n  priorityClassName: usual")}, "derived", func(w *world) {

@@ -126,10 +126,8 @@ func (r *review) declared(ctx context.Context) (policies.Finding, error) {
 		return r.unknown()
 	}
 	var nearest *match
-	others := map[policies.Unit]bool{}
 	for _, f := range forms {
-		if !r.mayWrite(f.Unit) && !r.setMember(f) {
-			others[f.Unit] = true
+		if !r.mayWrite(f.Unit) {
 			continue
 		}
 		m, err := r.against(ctx, f)
@@ -158,9 +156,4 @@ func (r *review) declared(ctx context.Context) (policies.Finding, error) {
 	finding := r.refuse(nearest.violations...)
 	finding.Evidence = append(finding.Evidence, evidenceOf(nearest.form)...)
 	return finding, nil
-}
-
-// setMember says that an ApplicationSet's controller writes one of its Applications.
-func (r *review) setMember(f *policies.Form) bool {
-	return r.governed == applicationKind && r.j.reconcilers[r.c.Actor.User].account == "argocd-applicationset-controller" && f.Unit.Kind == "Application"
 }

@@ -69,6 +69,11 @@ kind: ConfigMap
 metadata: {name: conf, namespace: team-a}
 data: {a: "1"}
 `
+	widget = `apiVersion: widgets.example.k8s.io/v1
+kind: Widget
+metadata: {name: blue, namespace: shop}
+spec: {size: 1}
+`
 	secret = `apiVersion: v1
 kind: Secret
 metadata: {name: key, namespace: shop}
@@ -79,7 +84,7 @@ data: {password: c2VjcmV0}
 
 func fleet(t testing.TB) *world {
 	w := &world{}
-	w.declares(t, apps, deployment, another, namespace, binding, secret)
+	w.declares(t, apps, deployment, another, namespace, binding, secret, widget)
 	w.declares(t, tenant, tenants)
 	return w
 }
@@ -125,6 +130,8 @@ func TestAReconcilerWritesWhatGitDeclaresAndNothingElse(t *testing.T) {
 		{"a stolen token lies in last-applied", request{old: live, object: with(live, "labels: {app", `annotations: {kubectl.kubernetes.io/last-applied-configuration: "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"web\",\"namespace\":\"shop\"},\"spec\":{\"template\":{\"spec\":{\"securityContext\":{\"runAsNonRoot\":true}}}}}"}, labels: {app`)}, "[field] metadata.annotations: what is set is not declared"},
 		{"last-applied that says what Git does", request{object: with(live, "labels: {app", `annotations: {kubectl.kubernetes.io/last-applied-configuration: "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"web\",\"namespace\":\"shop\",\"annotations\":{}},\"spec\":{\"replicas\":3},\"status\":{}}"}, labels: {app`)}, "reconciler"},
 		{"a stolen token writes a status with the object", request{old: live, object: live + "status: {replicas: 9}\n"}, "[field] status: is written with the object"},
+		{"a stolen token writes a status of a custom resource at its creation", request{object: widget + "status: {ready: true}\n"}, "[field] status: is written with the object"},
+		{"a custom resource", request{object: widget}, "reconciler"},
 		{"a stolen token deletes what is declared", request{old: live}, "[delete] Deployment shop/web is still declared at apps/web.yaml:3"},
 		{"a stolen token deletes what nobody declared", request{old: with(another, "name: conf", "name: other")}, "[delete] ConfigMap shop/other was declared by no accepted commit"},
 		{"a stolen token deletes the namespace", request{old: namespace}, "[delete] Namespace shop is still declared"},
