@@ -33,5 +33,9 @@ func (t *Trial) http(method, url string) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s %s is not answered by the test", method, url)
 	}
-	return answer.Body, nil
+	status := answer.Status
+	if status == 0 {
+		status = 200
+	}
+	return map[string]any{"body": answer.Body, "statusCode": int64(status)}, nil
 }

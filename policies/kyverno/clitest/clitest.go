@@ -88,7 +88,8 @@ type test struct {
 	trial      kyverno.Trial
 	rehearsal  *kyverno.Rehearsal
 	resources  []*policies.Object
-	payloads   []string
+	payloads   []payload
+	requests   []string // payloads that are requests to services, which nothing here judges
 	absent     []string // files of resources that do not exist
 	set        *policies.Set
 	actor      *policies.Actor
@@ -96,6 +97,12 @@ type test struct {
 	subs       []subresource
 
 	answers map[question][]kyverno.Response
+}
+
+// payload is JSON that is no Kubernetes object, under the name that results have for it.
+type payload struct {
+	name   string
+	object *policies.Object
 }
 
 type question struct {

@@ -118,7 +118,7 @@ func TestRun(t *testing.T) {
 			"skip label/shop/web; kyverno-test.yaml:11:4: policy label has no validations; ignored, nothing was compared",
 			"skip verify; kyverno-test.yaml:12:4: isImageValidatingPolicy: not a validation; ignored, nothing was compared",
 			"skip cleanup; kyverno-test.yaml:13:4: DeletingPolicy cleanup: not a validation; ignored, nothing was compared",
-			"skip payload/payload.json; kyverno-test.yaml:14:4: payload.json: a payload that is no Kubernetes object is not judged; nothing was compared",
+			"skip payload/payload.json; kyverno-test.yaml:14:4: payload.json: a request to a service is not judged; nothing was compared",
 			`ERROR needs/needs/shop/web; kyverno-test.yaml:15:4: expected fail for Pod shop/web, got error: deny conditions: variable {{ data.registry }}: Unknown key "data" in path (the test does not give the context entry data, and nobody else is asked for it)`,
 		}},
 		{"unknown fields and wrong types", "wrong/kyverno-test.yaml", []string{

@@ -50,8 +50,8 @@ func (t *test) expectation(ctx context.Context, i int) []Result {
 	objects, missing := t.chosen(e)
 	var out []Result
 	for _, resource := range missing {
-		if slices.Contains(t.payloads, path.Clean(resource)) {
-			out = append(out, one(resource, Skipped, resource+": a payload that is no Kubernetes object is not judged; nothing was compared"))
+		if slices.Contains(t.requests, path.Clean(resource)) {
+			out = append(out, one(resource, Skipped, resource+": a request to a service is not judged; nothing was compared"))
 			continue
 		}
 		message := fmt.Sprintf("resource %s: expected it in the resources of the test, got none", resource)
@@ -61,10 +61,7 @@ func (t *test) expectation(ctx context.Context, i int) []Result {
 		out = append(out, one(resource, Failed, message))
 	}
 	for _, o := range objects {
-		shown := o.Name
-		if o.Namespace != "" {
-			shown = o.Namespace + "/" + o.Name
-		}
+		shown := t.shown(o)
 		outcome, message := t.compare(ctx, e, name, expected, o, operation)
 		if outcome == Passed && message != "" && o.Kind.Kind != e.Kind && slices.ContainsFunc(objects, func(o *policies.Object) bool { return o.Kind.Kind == e.Kind }) {
 			continue // it only has the name of what is meant
@@ -72,8 +69,8 @@ func (t *test) expectation(ctx context.Context, i int) []Result {
 		out = append(out, one(shown, outcome, message))
 	}
 	if len(out) == 0 {
-		if len(t.payloads) > 0 {
-			return []Result{one("", Skipped, "payloads that are no Kubernetes objects are not judged; nothing was compared")}
+		if len(t.requests) > 0 {
+			return []Result{one("", Skipped, "requests to services are not judged; nothing was compared")}
 		}
 		out = append(out, one("", Failed, "expected resources in the test, got none"))
 	}
@@ -88,7 +85,11 @@ func (t *test) chosen(e *expectation) (objects []*policies.Object, missing []str
 		names = append(names, e.Resource)
 	}
 	if len(names)+len(e.ResourceSpecs) == 0 {
-		return t.resources, nil
+		objects = slices.Clone(t.resources)
+		for _, p := range t.payloads {
+			objects = append(objects, p.object)
+		}
+		return objects, nil
 	}
 	take := func(name string, is func(*policies.Object) bool) {
 		found := false
@@ -100,11 +101,20 @@ func (t *test) chosen(e *expectation) (objects []*policies.Object, missing []str
 				}
 			}
 		}
+		for _, p := range t.payloads {
+			if p.name == path.Clean(name) {
+				found, objects = true, append(objects, p.object)
+			}
+		}
 		if !found {
 			missing = append(missing, name)
 		}
 	}
 	for _, n := range names {
+		if slices.ContainsFunc(t.payloads, func(p payload) bool { return p.name == path.Clean(n) }) {
+			take(n, func(*policies.Object) bool { return false })
+			continue
+		}
 		namespace, name, ok := strings.Cut(n, "/")
 		if !ok {
 			namespace, name = e.Namespace, n
@@ -119,6 +129,17 @@ func (t *test) chosen(e *expectation) (objects []*policies.Object, missing []str
 		})
 	}
 	return objects, missing
+}
+
+// shown is the name of an object in results.
+func (t *test) shown(o *policies.Object) string {
+	if at := slices.IndexFunc(t.payloads, func(p payload) bool { return p.object == o }); at >= 0 {
+		return t.payloads[at].name
+	}
+	if o.Namespace != "" {
+		return o.Namespace + "/" + o.Name
+	}
+	return o.Name
 }
 
 // compare says whether a policy says of an object what is expected: each rule that the entry names, and that says anything.
@@ -199,8 +220,15 @@ func (t *test) ask(ctx context.Context, o *policies.Object, operation policies.O
 		return known
 	}
 	c := t.creation(o)
-	out := t.rehearsal.Judge(ctx, c, operation)
+	var out []kyverno.Response
+	payload := slices.ContainsFunc(t.payloads, func(p payload) bool { return p.object == o })
+	if !payload {
+		out = t.rehearsal.Judge(ctx, c, operation)
+	}
 	for _, f := range t.foreign {
+		if payload && !f.json && f.err == nil {
+			continue
+		}
 		r := kyverno.Response{Policy: f.name, Namespace: f.namespace, Err: f.err}
 		if f.err == nil {
 			r.Rules, r.Err = f.judge(ctx, t, c, operation)
@@ -251,7 +279,10 @@ func (f *foreign) judge(ctx context.Context, t *test, c *policies.Change, operat
 		given, _ := t.trial.Global["request.operation"].(string)
 		operation = policies.Operation(given)
 	}
-	asked := *withoutMemo(c)
+	asked := withoutMemo(c)
+	if f.json {
+		asked.Object, operation = bare(c.Object), policies.Create
+	}
 	switch operation {
 	case policies.Update:
 		asked.Operation, asked.Old = policies.Update, c.Object
@@ -261,7 +292,7 @@ func (f *foreign) judge(ctx context.Context, t *test, c *policies.Change, operat
 	if asked.Actor == nil {
 		asked.Actor = &policies.Actor{}
 	}
-	decision := engine.Decide(ctx, &asked)
+	decision := engine.Decide(ctx, asked)
 	var best kyverno.RuleAnswer
 	weight := 0
 	for i := range decision.Results {

@@ -75,10 +75,10 @@ func (t *test) load(ctx context.Context) {
 		}
 	}
 	t.set = policies.NewSet(unique(slices.Concat(crds, cluster, t.resources, others))...)
-	for _, p := range slices.Concat(t.spec.JSONPayloads, []string{t.spec.JSONPayload}, t.spec.HTTPPayloads, t.spec.EnvoyPayloads) {
-		if p != "" {
-			t.payloads = append(t.payloads, path.Clean(p))
-		}
+	t.payload(list{"jsonPayload", []string{t.spec.JSONPayload}})
+	t.payload(list{"jsonPayloads", t.spec.JSONPayloads})
+	for _, p := range slices.Concat(t.spec.HTTPPayloads, t.spec.EnvoyPayloads) {
+		t.requests = append(t.requests, path.Clean(p))
 	}
 	t.policies(ctx, others)
 }
@@ -216,6 +216,36 @@ func settled(v any) any {
 	return v
 }
 
+// payload reads payloads.
+func (t *test) payload(l list) {
+	for _, name := range l.names {
+		if name == "" {
+			continue
+		}
+		file, err := t.near(name)
+		var text []byte
+		if err == nil {
+			text, err = t.options.Read(file)
+		}
+		var o *policies.Object
+		if err == nil {
+			o, err = document(t.options, file, text)
+		}
+		if err != nil {
+			t.wrong(t.at(l.key), err)
+			continue
+		}
+		t.payloads = append(t.payloads, payload{path.Clean(name), bare(o)})
+	}
+}
+
+// bare is an object as JSON that has no kind.
+func bare(o *policies.Object) *policies.Object {
+	out := policies.NewObject(o.Map(), o.Origin, nil, nil)
+	out.Kind, out.Name, out.Namespace = policies.GroupVersionKind{}, "", ""
+	return out
+}
+
 // unique keeps the first of several objects of one name.
 func unique(objects []*policies.Object) []*policies.Object {
 	seen := map[policies.Key]bool{}
@@ -317,6 +347,7 @@ func (t *test) giveGlobals() {
 type foreign struct {
 	name, namespace, kind string
 	scored                bool
+	json                  bool // it judges any JSON, by no kind
 	compiled              []*policies.Policy
 	err                   error
 }
@@ -407,6 +438,8 @@ func (t *test) compile(ctx context.Context, d policies.Document, beside []polici
 	if v, _ := policies.Lookup(o.Map(), policies.Path{"metadata", "annotations", "policies.kyverno.io/scored"}); v == "false" {
 		out.scored = false
 	}
+	mode, _ := policies.Lookup(o.Map(), policies.Path{"spec", "evaluation", "mode"})
+	out.json = mode == "JSON"
 	docs := []policies.Document{d}
 	for _, b := range beside {
 		name, _ := policies.Lookup(b.Object.Map(), policies.Path{"spec", "policyName"})
