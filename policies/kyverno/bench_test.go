@@ -3,11 +3,42 @@ package kyverno_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/test/gen"
 )
+
+// BenchmarkPodSecurity judges the manifests that other benchmarks judge too by the policies that are compared with the Kyverno CLI.
+func BenchmarkPodSecurity(b *testing.B) {
+	files, err := filepath.Glob("../../test/bench/policies/kyverno/*.yaml")
+	if err != nil || len(files) == 0 {
+		b.Fatalf("no policies: %v", err)
+	}
+	text := ""
+	for _, f := range files {
+		one, err := os.ReadFile(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		text += string(one) + "\n---\n"
+	}
+	e := engine(b, text)
+	var objects []*policies.Object
+	for m := range gen.Manifests(1000) {
+		objects = append(objects, decode(b, "object.yaml", string(m.Text))...)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, o := range objects {
+			e.Decide(context.Background(), creation(policies.NewObject(o.Map(), o.Origin, nil, nil)))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(objects)), "us/object")
+}
 
 // BenchmarkPolicies judges one Deployment, fresh each time, by twenty policies.
 func BenchmarkPolicies(b *testing.B) {
