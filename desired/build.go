@@ -304,7 +304,7 @@ func (b *build) below(d *declaration, m *made) []*declaration {
 		if err != nil {
 			continue
 		}
-		o := policies.NewObject(content, e.place.origin(), b.renderer.locator(m.unit.Source, e, content, m.layers, nil), nil)
+		o := policies.NewObject(content, e.place.origin(), b.renderer.locator(m.unit.Source, e, content, m.layers), nil)
 		o.Namespace = e.key.Namespace
 		out = append(out, &declaration{
 			id: unitID{kind: e.key.Kind, namespace: e.key.Namespace, name: e.key.Name}, object: e.content, source: m.unit.Source, from: o, place: e.place,

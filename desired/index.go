@@ -531,11 +531,7 @@ func (x *Index) Lookup(key policies.Key) []*policies.Form {
 }
 
 func (x *Index) form(s *snapshot, f *form) *policies.Form {
-	var templates func(context.Context) policies.Source
-	if u := s.state.byID[idOf(f.unit, f.source)]; u != nil && f.until < 0 {
-		templates = s.state.template(u, f.entry)
-	}
-	object := x.renderer.object(f.entry, f.source, f.files, f.stored.definition, templates, func(*policies.Object) *storedForm { return f.stored })
+	object := x.renderer.object(f.entry, f.source, f.files, f.stored.definition, func(*policies.Object) *storedForm { return f.stored })
 	out := &policies.Form{
 		Object: object, Source: f.source, Unit: f.unit, Opaque: f.entry.opaque, Since: s.commit(f.since), Current: f.until < 0,
 	}

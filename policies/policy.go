@@ -87,6 +87,7 @@ type Violation struct {
 	At      Aspect   // whether the field's name or its value is wrong
 	Fix     string   // what to do, in the imperative; "" when the message says it
 	Reason  string   // the API status reason that the policy's own language gives (Invalid, Forbidden); "" for none
+	Before  bool     // the object before the change breaks it too; false where that is not known
 	Warning bool     // at most a warning, whatever the policy's action: what the policy's own language says
 	URL     string   // where more is said of this rule; "" for the policy's
 	Pos     Position // filled by Decide from Path unless the policy set it

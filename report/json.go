@@ -84,6 +84,7 @@ type jsonFinding struct {
 	EndColumn   int         `json:"endColumn,omitempty"`
 	Source      string      `json:"source,omitempty"`
 	Fingerprint string      `json:"fingerprint"`
+	Before      bool        `json:"before,omitempty"`
 	Exempted    *jsonExempt `json:"exempted,omitempty"`
 }
 
@@ -229,7 +230,7 @@ func outcome(r *policies.Result) string {
 func finding(r *row) jsonFinding {
 	out := jsonFinding{
 		ID: r.id, Rule: r.rule, Level: r.level.String(), Message: r.message, Path: r.path.String(), Fix: r.fix, URL: r.url,
-		File: r.pos.File, Line: r.pos.Line, Column: r.pos.Column, EndColumn: r.pos.EndColumn, Source: r.pos.Text, Fingerprint: r.fingerprint,
+		File: r.pos.File, Line: r.pos.Line, Column: r.pos.Column, EndColumn: r.pos.EndColumn, Source: r.pos.Text, Fingerprint: r.fingerprint, Before: r.before,
 	}
 	if x := r.exempt; x != nil {
 		out.Exempted = &jsonExempt{Reason: x.Reason, File: x.Pos.File, Line: x.Pos.Line}

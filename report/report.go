@@ -143,6 +143,7 @@ type row struct {
 	path        policies.Path
 	pos         policies.Position
 	pod         bool
+	before      bool                // the object before the change had it too
 	exempt      *policies.Exemption // nil for one that counts
 	fingerprint string
 }
@@ -177,7 +178,7 @@ func violationRow(d *policies.Decision, i, j int) row {
 	v := &r.Finding.Violations[j]
 	out := row{
 		policy: r.Policy, result: i, id: ruleID(r.Policy.Name, v.Rule), rule: v.Rule, message: oneLine(v.Message),
-		fix: strings.TrimSpace(v.Fix), url: v.URL, path: v.Path, pos: v.Pos, pod: r.Pod,
+		fix: strings.TrimSpace(v.Fix), url: v.URL, path: v.Path, pos: v.Pos, pod: r.Pod, before: v.Before,
 	}
 	switch r.ActionOf(j) {
 	case policies.Audit:

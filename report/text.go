@@ -68,6 +68,9 @@ func (s *textSink) head(d *policies.Decision, r *row) {
 		parts = append(parts, part{word, st})
 	}
 	parts = append(parts, part{visible(r.message), plain}, part{"[" + visible(r.id) + "]", dim})
+	if r.before {
+		parts = append(parts, part{"(there before)", dim})
+	}
 	s.paragraph(parts, "    ")
 }
 

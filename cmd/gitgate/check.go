@@ -23,6 +23,7 @@ import (
 // checkFlags are the flags of gitgate check.
 type checkFlags struct {
 	configFlags
+	baseFlags
 	filenames     []string
 	stdinFilename string
 	outputs       []string
@@ -43,12 +44,16 @@ func (p *program) checkCommand() *cobra.Command {
 A PATH is a file, a folder that is read with its subfolders (.yaml, .yml, .json), or - for stdin. Without one, the paths of the
 sources in gitgate.yaml are judged, which is looked for from the current folder up to the root of the Git repository.
 
+With --base REV, exactly the changes are judged that merging --head (default HEAD) into REV would make the reconcilers send to the cluster: what the
+sources declare is rendered at both commits, and policies about updates and deletions are asked too. gitgate.yaml and the policies are those of --head.
+
 Exit codes, the same for each output format: 0 nothing is denied; 1 something is denied or is no manifest; 2 flags or configuration
 are wrong, or there is nothing to check; 3 something could not be judged.`,
 		Example: `  gitgate check                           # what gitgate.yaml names
   gitgate check clusters/prod app.yaml
   helm template web charts/web | gitgate check - --stdin-filename charts/web
-  gitgate check -o text -o sarif=gitgate.sarif`,
+  gitgate check -o text -o sarif=gitgate.sarif
+  gitgate check --base origin/main        # what merging this branch would change`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.check(cmd.Context(), f, append(slices.Clone(f.filenames), args...))
 		},
@@ -56,6 +61,9 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
 	f.add(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.filenames, "filename", "f", nil, "the same as a PATH")
+	flags.StringVar(&f.base, "base", "", "judge the changes since this commit, as their reconcilers would send them")
+	flags.StringVar(&f.head, "head", "", "with --base: the commit that is to be merged (default HEAD)")
+	flags.BoolVar(&f.onlyNew, "only-new", false, "with --base: tell and count only what the change makes wrong, not what was wrong before")
 	flags.StringVar(&f.stdinFilename, "stdin-filename", "", "what stdin is called in messages (default \"-\")")
 	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "FORMAT or FORMAT=FILE, repeatable: "+strings.Join(report.Formats(), ", ")+" (default text)")
 	flags.BoolVar(&f.missing.ignore, "ignore-missing-schemas", false, "say nothing of kinds that no schema covers")
@@ -112,6 +120,9 @@ func (p *program) check(ctx context.Context, f checkFlags, paths []string) error
 	if err := f.validate(paths); err != nil {
 		return err
 	}
+	if err := f.baseFlags.validate(paths); err != nil {
+		return err
+	}
 	outs, err := p.parseOutputs(f.outputs)
 	if err != nil {
 		return err
@@ -120,6 +131,9 @@ func (p *program) check(ctx context.Context, f checkFlags, paths []string) error
 		if f.by != "" && !slices.Contains(report.ControlFormats(), out.format) {
 			return usage("--by %s: -o %s says nothing by control, expected one of %s", f.by, out.format, strings.Join(report.ControlFormats(), ", "))
 		}
+	}
+	if f.base != "" {
+		return p.checkBase(ctx, f, outs)
 	}
 	files := slices.DeleteFunc(slices.Clone(paths), func(name string) bool { return name == "-" })
 	if err := p.exist(files); err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"gitgate.dev/gitgate/apiserver"
+	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/policies/library"
@@ -37,6 +38,32 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 	if err != nil {
 		return nil, err
 	}
+	if file == "" {
+		return p.compile(ctx, flags, nil, "", "")
+	}
+	root, err := os.OpenRoot(filepath.Dir(file))
+	if err != nil {
+		return nil, exitWith(exitUsage, fmt.Errorf("folder of %s: %w", file, err))
+	}
+	defer root.Close()
+	return p.compile(ctx, flags, root.FS(), filepath.Base(file), filepath.Dir(file))
+}
+
+// loadAt reads and compiles gitgate.yaml and its policies as a commit has them.
+func (p *program) loadAt(ctx context.Context, flags configFlags, h git.Hash) (*loaded, error) {
+	files, name, err := p.configOf(ctx, flags, h)
+	if err != nil {
+		return nil, err
+	}
+	file, err := p.findConfig(flags.file, nil)
+	if err != nil {
+		return nil, err
+	}
+	return p.compile(ctx, flags, files, name, filepath.Dir(file))
+}
+
+// compile reads the bundle whose configuration is name in files, the folder dir; "" when there is none.
+func (p *program) compile(ctx context.Context, flags configFlags, files fs.FS, name, dir string) (*loaded, error) {
 	if v := flags.kubernetes; v != "" && !slices.Contains(bundle.Versions(), v) {
 		return nil, usage("--kubernetes-version %s: expected one of %s", v, strings.Join(bundle.Versions(), ", "))
 	}
@@ -49,15 +76,9 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 		c.Kubernetes = l.rules.Version() // the digest is then that of a file which says so
 		return kinds(c, host, l.rules, door{missing: flags.missing})
 	}
-	if file != "" {
-		l.dir = filepath.Dir(file)
-		l.prefix = p.shown(l.dir)
-		root, err := os.OpenRoot(l.dir)
-		if err != nil {
-			return nil, exitWith(exitUsage, fmt.Errorf("folder of %s: %w", file, err))
-		}
-		defer root.Close()
-		options.FS, options.File = root.FS(), filepath.Base(file)
+	if name != "" {
+		l.dir, l.prefix = dir, p.shown(dir)
+		options.FS, options.File = files, name
 	}
 	b, err := bundle.Load(ctx, options)
 	if err != nil {
@@ -69,10 +90,10 @@ func (p *program) load(ctx context.Context, flags configFlags, near []string) (*
 	}
 	l.Bundle = b
 	if p.verbose {
-		if file == "" {
+		if name == "" {
 			fmt.Fprintf(p.stderr, "gitgate: no %s up to the Git root: schemas of the built-in kinds alone\n", bundle.FileName)
 		} else {
-			fmt.Fprintf(p.stderr, "gitgate: configuration %s\n", p.shown(file))
+			fmt.Fprintf(p.stderr, "gitgate: configuration %s\n", p.shown(filepath.Join(dir, name)))
 		}
 	}
 	for _, w := range b.Warnings {

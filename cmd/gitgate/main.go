@@ -131,6 +131,9 @@ Exit codes: 0 everything passed; 1 something is denied; 2 flags, configuration o
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.PersistentFlags().BoolVarP(&p.verbose, "verbose", "v", false, "say more: exempted findings, where configuration was found, stacks of bugs")
-	root.AddCommand(p.checkCommand(), p.serveCommand(), p.verifyCommand(), p.breakglassCommand(), p.installCommand(), p.policyCommand(), p.schemaCommand(), p.initCommand(), p.versionCommand())
+	root.AddCommand(
+		p.checkCommand(), p.diffCommand(), p.traceCommand(), p.verifyCommand(), p.serveCommand(), p.breakglassCommand(), p.installCommand(),
+		p.policyCommand(), p.schemaCommand(), p.initCommand(), p.versionCommand(),
+	)
 	return root
 }

@@ -223,3 +223,21 @@ func (r *Repo) MergeBase(ctx context.Context, a, b Hash) (Hash, error) {
 	}
 	return Hash(strings.TrimSpace(string(out))), nil
 }
+
+// Remotes lists the addresses of the repository's remotes, without credentials.
+func (r *Repo) Remotes(ctx context.Context) ([]string, error) {
+	out, err := r.run(ctx, "config", "--get-regexp", `^remote\..*\.url$`)
+	switch {
+	case exitCode(errors.Unwrap(err)) == 1, exitCode(err) == 1:
+		return nil, nil // there are none
+	case err != nil:
+		return nil, fmt.Errorf("remotes: %w", err)
+	}
+	var all []string
+	for line := range strings.SplitSeq(strings.TrimSpace(string(out)), "\n") {
+		if _, address, ok := strings.Cut(line, " "); ok {
+			all = append(all, withoutCredentials(address))
+		}
+	}
+	return all, nil
+}
