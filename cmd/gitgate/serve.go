@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -130,7 +131,7 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	g := &gate{program: p, flags: f, log: log, door: door{answered: true}}
+	g := newGate(p, f, log)
 	if g.metrics, err = newGateMetrics(registry, g); err != nil {
 		return err
 	}
@@ -144,14 +145,18 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	defer stopTraces()
 	// What keeps policies, certificates and watches fresh goes on while requests are drained.
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
+	var following sync.WaitGroup
+	defer func() {
+		end()
+		following.Wait()
+		g.close()
+	}()
 	if err := g.openCluster(background); err != nil {
 		return err
 	}
 	if err := g.open(ctx); err != nil {
 		return err
 	}
-	defer g.close()
 	tlsConfig, err := g.openTLS(background, registry)
 	if err != nil {
 		return err
@@ -185,7 +190,7 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	now := make(chan os.Signal, 1)
 	signal.Notify(now, syscall.SIGHUP)
 	defer signal.Stop(now)
-	go g.follow(background, now)
+	following.Go(func() { g.follow(background, now) })
 	log.Info("serving", "address", server.Admission.Addr().String(), "health", addressOf(server.Health), "version", buildVersion())
 	if err := server.Run(ctx); err != nil {
 		return exitWith(exitUnjudged, err)

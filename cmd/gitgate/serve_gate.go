@@ -46,6 +46,10 @@ type gate struct {
 	version  string // of what the last attempt to load read, good or bad
 }
 
+func newGate(p *program, f *serveFlags, log *slog.Logger) *gate {
+	return &gate{program: p, flags: f, log: log, door: door{answered: true}, mirrors: map[[2]string]*git.Mirror{}, tracing: func() {}}
+}
+
 // origin is where the configuration lies.
 type origin interface {
 	// refresh looks for something newer. With an error what is known goes on.
@@ -65,7 +69,6 @@ type snapshot struct {
 
 // open loads the bundle for the first time. A configuration that is wrong is an error then: there is none of before.
 func (g *gate) open(ctx context.Context) error {
-	g.mirrors, g.tracing = map[[2]string]*git.Mirror{}, func() {}
 	if g.flags.repository != "" {
 		o, err := g.openRepository(ctx)
 		if err != nil {
@@ -121,8 +124,12 @@ func (g *gate) loadEarlier(ctx context.Context) bool {
 	return false
 }
 
+// close ends what keeps the gate fresh. Nobody may load any more.
 func (g *gate) close() {
 	g.tracing()
+	if d := g.declared.Load(); d != nil {
+		<-d.done
+	}
 	for _, m := range g.mirrors {
 		_ = m.Close()
 	}
