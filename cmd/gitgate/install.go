@@ -55,7 +55,7 @@ them through the API; they are removed by removing the files.
 --remove NAME deletes the ValidatingWebhookConfiguration NAME, so that the API server no longer asks the gate. The chart does so before it is removed.
 
 --probe URL asks for a page once and says whether it answers with 200, as a test of the chart does.`),
-		Example: `  gitgate install --static /etc/kubernetes/gitgate --url https://10.96.0.50/admit --ca-file ca.crt --user system:serviceaccount:flux-system:kustomize-controller`,
+		Example: `  gitgate install --static /etc/kubernetes/gitgate --url https://10.96.0.50/validate --ca-file ca.crt --user system:serviceaccount:flux-system:kustomize-controller`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			given := 0

@@ -40,7 +40,7 @@ type serveFlags struct {
 	tls            tlsFlags
 
 	budget, reserve          time.Duration
-	onUnsure                 string
+	onUnsure, mode           string
 	concurrency, maxBody     int
 	drainDelay, drainTimeout time.Duration
 
@@ -89,6 +89,7 @@ SIGTERM drains: readiness goes off, requests are taken for --drain-delay more, a
 	f.tls.add(flags)
 	flags.DurationVar(&f.budget, "budget", webhook.DefaultBudget, "most time that judging a request may take")
 	flags.DurationVar(&f.reserve, "reserve", webhook.DefaultReserve, "what is kept of the time that the API server gives, for the way back")
+	flags.StringVar(&f.mode, "mode", "deny", "the most that comes of a policy, whatever gitgate.yaml says: deny, warn (let it in, and tell its author) or audit (let it in, and record it)")
 	flags.StringVar(&f.onUnsure, "on-unsure", "deny", "what becomes of a change that no policy denies and that could not be judged: deny, or admit with a warning")
 	flags.IntVar(&f.concurrency, "concurrency", 0, "how many requests are judged at once; others wait (default 16 for each processor)")
 	flags.IntVar(&f.maxBody, "max-body", webhook.DefaultMaxBody, "most bytes of a request")
@@ -104,6 +105,8 @@ func (f *serveFlags) validate() error {
 	switch {
 	case f.onUnsure != "deny" && f.onUnsure != "admit":
 		return usage("--on-unsure %s: expected deny or admit", f.onUnsure)
+	case f.mode != "deny" && f.mode != "warn" && f.mode != "audit":
+		return usage("--mode %s: expected deny, warn or audit", f.mode)
 	case f.logFormat != "json" && f.logFormat != "text":
 		return usage("--log-format %s: expected json or text", f.logFormat)
 	case f.noCluster && f.kubeconfig != "":
@@ -163,7 +166,7 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	handler, err := webhook.New(webhook.Options{
 		State: g.current.Load, Tell: tell, Namespace: g.namespace(), Seen: g.seen,
-		Budget: f.budget, Reserve: f.reserve, AdmitUnsure: f.onUnsure == "admit", Concurrency: f.concurrency, MaxBody: f.maxBody,
+		Budget: f.budget, Reserve: f.reserve, AdmitUnsure: f.onUnsure == "admit" || f.mode != "deny", Concurrency: f.concurrency, MaxBody: f.maxBody,
 		Metrics: g.requests, Log: log, Stages: spans.stages(),
 	})
 	if err != nil {

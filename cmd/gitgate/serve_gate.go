@@ -217,6 +217,9 @@ func (g *gate) use(ctx context.Context, s snapshot, version string) (err error) 
 			return nil, err
 		}
 		c.Kubernetes = l.rules.Version()
+		for i := range c.Modes {
+			c.Modes[i].Action = max(c.Modes[i].Action, g.most())
+		}
 		return kinds(c, host, l.rules, with)
 	}
 	if l.Bundle, err = bundle.Load(ctx, options); err != nil {
@@ -227,6 +230,9 @@ func (g *gate) use(ctx context.Context, s snapshot, version string) (err error) 
 		return err
 	}
 	g.version = version
+	for _, p := range l.Engine.Policies() {
+		p.Action = max(p.Action, g.most())
+	}
 	for _, w := range l.Warnings {
 		g.log.Warn("configuration", "warning", w.String())
 	}
@@ -239,6 +245,15 @@ func (g *gate) use(ctx context.Context, s snapshot, version string) (err error) 
 	g.metrics.loaded(l.Digest, s.commit)
 	g.log.Info("policies are in force", "digest", l.Digest, "commit", s.commit, "policies", len(l.Engine.Policies()), "took", time.Since(began))
 	return nil
+}
+
+// most is the most that may come of a policy.
+func (g *gate) most() policies.Action {
+	most, err := policies.ParseAction(g.flags.mode)
+	if err != nil {
+		return policies.Deny // validate has refused other words
+	}
+	return most
 }
 
 // keep keeps an index fresh from now on, in place of the one of before.

@@ -302,6 +302,26 @@ func TestAFolderIsReadAgainWhenItChanges(t *testing.T) {
 	}
 }
 
+func TestAModeCapsWhatComesOfAPolicy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"gitgate.yaml": "apiVersion: gitgate.dev/v1alpha1\nkind: Gate\npolicies: [{path: n.rego}]\nmodes: [{policies: [\"*\"], namespaces: [shop], action: deny}]\n",
+		"n.rego":       "package main\nimport rego.v1\ndeny contains \"never\" if input.kind == \"ConfigMap\"\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for mode, want := range map[string]bool{"deny": false, "warn": true, "audit": true} {
+		g := startGate(t, "--config", filepath.Join(dir, "gitgate.yaml"), "--mode", mode)
+		if admitted, said := g.asks(t, "ann", "1"); admitted != want {
+			t.Errorf("--mode %s: admitted %v: %s", mode, admitted, said)
+		}
+		g.stop()
+	}
+}
+
 func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
@@ -311,13 +331,14 @@ func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 		"--tls-secret a/b":                      "needs --tls-name",
 		"--tls-secret a/b --tls-cert c":         "does not go with",
 		"--tls-name a --tls-cert c --tls-key d": "need --tls-secret",
-		"--client-name a --tls-cert c --tls-key d":               "needs --client-ca",
-		"--on-unsure maybe":                                      "expected deny or admit",
-		"--interval 1ms":                                         "expected at least 1s",
-		"--log-format xml":                                       "expected json or text",
-		"--no-cluster --kubeconfig a":                            "exclude each other",
-		"--kubernetes-version 1.10":                              "expected one of",
-		"--no-cluster --tls-cert c --tls-key d":                  "no gitgate.yaml",
+		"--client-name a --tls-cert c --tls-key d": "needs --client-ca",
+		"--mode maybe":                          "expected deny, warn or audit",
+		"--on-unsure maybe":                     "expected deny or admit",
+		"--interval 1ms":                        "expected at least 1s",
+		"--log-format xml":                      "expected json or text",
+		"--no-cluster --kubeconfig a":           "exclude each other",
+		"--kubernetes-version 1.10":             "expected one of",
+		"--no-cluster --tls-cert c --tls-key d": "no gitgate.yaml",
 		"--no-cluster --tls-cert c --tls-key d --log-level loud": "expected debug",
 	} {
 		p, _, stderr := in(t)

@@ -175,9 +175,19 @@ var ungoverned = map[policies.GroupKind]string{
 	{Group: "authorization.k8s.io", Kind: "SelfSubjectRulesReview"}:   "questions to the API server",
 }
 
+// Grants are made by people and not by Git: see package breakglass.
+var (
+	grantKind    = policies.GroupKind{Group: "gitgate.dev", Kind: "BreakGlass"}
+	approvalKind = policies.GroupKind{Group: "gitgate.dev", Kind: "BreakGlassApproval"}
+)
+
 func (r *review) notGoverned() string {
-	if why := ungoverned[r.c.Subject().Kind.GroupKind()]; why != "" {
+	gk := r.c.Subject().Kind.GroupKind()
+	if why := ungoverned[gk]; why != "" {
 		return why
+	}
+	if r.j.Grants != nil && r.c.Resource.Subresource == "" && (gk == grantKind || gk == approvalKind) {
+		return "a break-glass grant, which a policy of its own judges"
 	}
 	return r.j.exempt(r.governed, r.key.Namespace, r.key.Name)
 }
