@@ -11,6 +11,10 @@ import (
 	"gitgate.dev/gitgate/policies"
 )
 
+// kyvernoOrValue is the function that a macro of Kyverno's puts in the place of orValue; what that is called on is its first
+// argument.
+const kyvernoOrValue = "__orValueCompat__"
+
 // item is one element that a macro goes over.
 type item struct {
 	key    any // index of a list, or key of a map
@@ -119,7 +123,7 @@ func (b *blamer) place(e *Expression, x ast.Expr, s *scope) (policies.Path, bool
 			} else if ok {
 				return b.place(e, args[2], s)
 			}
-		case "dyn":
+		case "dyn", kyvernoOrValue:
 			return b.place(e, args[0], s)
 		}
 	}
@@ -240,6 +244,8 @@ func (b *blamer) elementsOfCall(e *Expression, call ast.CallExpr, s *scope) ([]p
 	case "orValue":
 		// The field is not there, or elements had found it.
 		return b.elements(e, args[0], s)
+	case kyvernoOrValue:
+		return b.elements(e, args[1], s)
 	}
 	return nil, false
 }

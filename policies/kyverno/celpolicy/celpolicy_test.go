@@ -196,6 +196,9 @@ validations: [{message: m, expression: "false"}]`), "", nil, "audit p/validation
 		{"what is not asked at admission is recorded", policy("pods", `evaluation: {admission: {enabled: false}}
 validations: [{message: m, expression: "false"}]`), "", nil, "audit p/validations[0]: m ()"},
 		{"an optional value that is no optional is itself", says("object.spec.serviceAccountName.orValue('x') == 'runner'"), "", nil, "passed"},
+		{"the field that an optional leads to is told", says("object.metadata.?labels.?app.orValue('') == 'other'"), "", nil, "deny p/validations[0]: m (metadata.labels.app)"},
+		{"and the item of lists that may be missing", says("(object.spec.?initContainers.orValue([]) + object.spec.?containers.orValue([])).all(c, c.?image.orValue('') != 'docker.io/library/redis:latest')"), "", nil,
+			"deny p/validations[0]: m (spec.containers[1].image)"},
 		{"the old object of a creation is empty, not null", says("oldObject != null && !has(oldObject.metadata)"), "", []door{knows(policies.KnowsOld)}, "passed"},
 		{"the request has the object", says("request.object.metadata.name == 'web' && request.operation == 'CREATE'"), "", []door{knows(policies.KnowsOld)}, "passed"},
 	})

@@ -108,7 +108,6 @@ func (p *program) payload(ctx context.Context, c *policies.Change) (policies.Fin
 type result struct {
 	ev          *evaluation
 	skipped     string
-	passed      string   // the exception that lets it pass; "" when it judged
 	conditional unknowns // what it hangs on whether the program applies at all
 	unknown     unknowns // what the undecided validations hang on
 	undecided   []string
