@@ -29,12 +29,17 @@ type Query struct {
 	Timeout  time.Duration
 }
 
-var errTooLong = errors.New("evaluation took too long")
+// tooLong is the error of a query that took more than so much time.
+type tooLong time.Duration
+
+func (d tooLong) Error() string {
+	return fmt.Sprintf("evaluation took too long: more than %s", time.Duration(d))
+}
 
 // Run returns the last answer of the query, and the builtins that failed on the way. That there is no answer is an error, as is
 // that time ran out.
 func (q Query) Run(ctx context.Context) (topdown.QueryResult, []topdown.Error, error) {
-	ctx, stop := context.WithTimeoutCause(ctx, q.Timeout, fmt.Errorf("%w: more than %s", errTooLong, q.Timeout))
+	ctx, stop := context.WithTimeoutCause(ctx, q.Timeout, tooLong(q.Timeout))
 	defer stop()
 	cancel := topdown.NewCancel()
 	defer context.AfterFunc(ctx, cancel.Cancel)()

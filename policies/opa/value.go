@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -89,7 +91,7 @@ func Term(v any) (*ast.Term, error) {
 			if err != nil {
 				return nil, err
 			}
-			object.Insert(ast.InternedTerm(key), t)
+			object.Insert(fieldTerm(key), t)
 		}
 		return ast.NewTerm(object), nil
 	case []any:
@@ -128,6 +130,31 @@ func Term(v any) (*ast.Term, error) {
 		return nil, fmt.Errorf("value of type %T is none of JSON's", v)
 	}
 }
+
+// fieldTerm is a key as a Rego value. Those of the fields that nearly every object has are made once.
+func fieldTerm(key string) *ast.Term {
+	if t := fields()[key]; t != nil {
+		return t
+	}
+	return ast.InternedTerm(key)
+}
+
+var fields = sync.OnceValue(func() map[string]*ast.Term {
+	out := map[string]*ast.Term{}
+	for _, name := range strings.Fields(`allowPrivilegeEscalation annotations apiVersion args automountServiceAccountToken capabilities
+		command configMap configMapRef containerPort containers cpu data defaultMode dnsPolicy drop emptyDir env envFrom failureThreshold
+		fieldPath fieldRef fsGroup generateName httpGet image imagePullPolicy initContainers initialDelaySeconds key kind labels
+		labelSelector limits livenessProbe matchLabels maxSkew maxSurge maxUnavailable memory metadata mountPath name namespace operator
+		path periodSeconds port ports progressDeadlineSeconds protocol readOnly readOnlyRootFilesystem readinessProbe replicas requests
+		resource resourceFieldRef resources restartPolicy revisionHistoryLimit rollingUpdate runAsGroup runAsNonRoot runAsUser
+		schedulerName scheme seccompProfile secretKeyRef securityContext selector serviceAccount serviceAccountName sizeLimit spec
+		startupProbe status strategy successThreshold template terminationGracePeriodSeconds terminationMessagePath
+		terminationMessagePolicy timeoutSeconds topologyKey topologySpreadConstraints type value valueFrom volumeMounts volumes
+		whenUnsatisfiable`) {
+		out[name] = ast.StringTerm(name)
+	}
+	return out
+})
 
 func integer(i int64) *ast.Term {
 	if i >= 0 && i < 1<<31 {
