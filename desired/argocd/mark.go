@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"gitgate.dev/gitgate/desired/helm"
-	"gitgate.dev/gitgate/desired/kustomize"
 	"gitgate.dev/gitgate/policies"
 )
 
@@ -29,9 +28,8 @@ var helmHooks = map[string]string{
 }
 
 // mark puts on objects what Argo CD puts on them, and leaves out those that it never applies.
-func (a *Application) mark(objects []Object, config Config) (marked []Object, notes []*kustomize.OpaqueError) {
-	namespace, unknown := a.Spec.Destination.Namespace, map[string]bool{}
-	hasNamespace := false
+func (a *Application) mark(objects []Object, config Config) (marked []Object) {
+	namespace, hasNamespace := a.Spec.Destination.Namespace, false
 	for _, o := range objects {
 		hooks, applied := hooksOf(o.Content)
 		if !applied {
@@ -41,11 +39,7 @@ func (a *Application) mark(objects []Object, config Config) (marked []Object, no
 		if !isCRD(o.Content) {
 			a.track(o.Content, config)
 		}
-		kind := fmt.Sprint(o.Content["apiVersion"], " ", o.Content["kind"])
-		if known := config.Cluster.Default(o.Content, namespace); !known && !unknown[kind] {
-			unknown[kind] = true
-			notes = append(notes, &kustomize.OpaqueError{What: "scope of " + kind, Reason: "Git has no CustomResourceDefinition of it; taken to live in a namespace"})
-		}
+		config.Cluster.Default(o.Content, namespace)
 		if len(hooks) > 0 {
 			finalize(o.Content)
 			if name(o.Content) == "" {
@@ -53,13 +47,13 @@ func (a *Application) mark(objects []Object, config Config) (marked []Object, no
 			}
 		}
 		o.Keeps = slices.Contains(options(o.Content), "Prune=false") || slices.Contains(a.Spec.SyncPolicy.SyncOptions, "Prune=false")
-		hasNamespace = hasNamespace || kind == "v1 Namespace" && name(o.Content) == namespace
+		hasNamespace = hasNamespace || o.Content["apiVersion"] == "v1" && o.Content["kind"] == "Namespace" && name(o.Content) == namespace
 		marked = append(marked, o)
 	}
 	if slices.Contains(a.Spec.SyncPolicy.SyncOptions, "CreateNamespace=true") && namespace != "" && !hasNamespace {
 		marked = append([]Object{a.namespace(namespace)}, marked...)
 	}
-	return marked, notes
+	return marked
 }
 
 // track marks an object as a's. It is done before the object gets its namespace, so that one that lives in none has that of the

@@ -56,8 +56,7 @@ func (a *Application) Render(ctx context.Context, resolve Resolve, config Config
 		}
 		objects, notes = append(objects, made...), append(notes, r.notes...)
 	}
-	objects, unknown := a.mark(objects, config)
-	return objects, append(notes, unknown...), nil
+	return a.mark(objects, config), notes, nil
 }
 
 // here says whether a is applied to the cluster that Argo CD runs in.

@@ -73,7 +73,6 @@ func (h *HelmRelease) Render(ctx context.Context, v *tree.View, find Find, clust
 		h.origin(o.Content)
 		objects = append(objects, o)
 	}
-	unknown := map[string]bool{}
 	for _, o := range patched {
 		if c := spec.CommonMetadata; c != nil {
 			put(o.Content, "labels", c.Labels)
@@ -84,10 +83,7 @@ func (h *HelmRelease) Render(ctx context.Context, v *tree.View, find Find, clust
 			put(o.Content, "labels", map[string]string{"app.kubernetes.io/managed-by": "Helm"})
 			put(o.Content, "annotations", map[string]string{"meta.helm.sh/release-name": r.Name, "meta.helm.sh/release-namespace": r.Namespace})
 		}
-		if kind := fmt.Sprint(o.Content["apiVersion"], " ", o.Content["kind"]); !cluster.Default(o.Content, r.Namespace) && !unknown[kind] {
-			unknown[kind] = true
-			notes = append(notes, &kustomize.OpaqueError{What: "scope of " + kind, Reason: "Git has no CustomResourceDefinition of it; taken to live in a namespace"})
-		}
+		cluster.Default(o.Content, r.Namespace)
 		objects = append(objects, o)
 	}
 	return objects, notes, nil

@@ -212,28 +212,27 @@ func (c *Chart) ReplaceValues(values map[string]any, path string) error {
 	return nil
 }
 
-// Default puts the namespace of the release on an object that lives in one and names none. known is false when nobody says
-// whether objects of its kind do: then they are taken to.
-func (c Cluster) Default(content map[string]any, namespace string) (known bool) {
+// Default puts a namespace on an object that lives in one and names none, and takes it off one that lives in none. An object of a
+// kind that nobody knows is left as it is: its CustomResourceDefinition would say.
+func (c Cluster) Default(content map[string]any, namespace string) {
 	apiVersion, _ := content["apiVersion"].(string)
 	group, version := policies.ParseAPIVersion(apiVersion)
 	kind, _ := content["kind"].(string)
-	namespaced := true
-	if c.Namespaced != nil {
-		if namespaced, known = c.Namespaced(policies.GroupVersionKind{Group: group, Version: version, Kind: kind}); !known {
-			namespaced = true
-		}
+	if c.Namespaced == nil {
+		return
+	}
+	namespaced, known := c.Namespaced(policies.GroupVersionKind{Group: group, Version: version, Kind: kind})
+	if !known {
+		return
 	}
 	meta, ok := content["metadata"].(map[string]any)
 	if !ok {
 		meta = map[string]any{}
 		content["metadata"] = meta
 	}
-	if written, _ := meta["namespace"].(string); namespaced && written == "" && namespace != "" {
+	if !namespaced {
+		delete(meta, "namespace")
+	} else if written, _ := meta["namespace"].(string); written == "" && namespace != "" {
 		meta["namespace"] = namespace
 	}
-	if known && !namespaced {
-		delete(meta, "namespace")
-	}
-	return known
 }
