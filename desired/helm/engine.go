@@ -76,7 +76,7 @@ func (s *stopped) Unwrap() error { return s.err }
 func (e *engine) render(c *chart.Chart, values common.Values) (map[string]sandbox.Output, map[string]*source, error) {
 	sources := map[string]*source{}
 	cost := size(c)
-	e.set.Methods(map[string]int64{"Get": cost, "GetBytes": 0, "Glob": cost, "Lines": 16 * cost, "AsConfig": cost, "AsSecrets": cost})
+	e.set.Methods(map[string]int64{"Get": cost, "GetBytes": 0, "Glob": cost, "Lines": 16 * cost, "AsConfig": 4 * cost, "AsSecrets": 4 * cost})
 	if _, err := e.collect(c, values.AsMap(), sources); err != nil {
 		return nil, nil, err
 	}

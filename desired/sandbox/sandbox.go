@@ -224,13 +224,20 @@ func (s *Set) leave(nesting int) string {
 	return ""
 }
 
+// How many levels of nesting a template in a template counts for. A text that is given to tpl costs more: all templates are copied
+// for it, and each level tells its error again.
+const (
+	includeWeight = 20
+	tplWeight     = 300
+)
+
 // run executes a template into a text of its own.
-func (s *Set) run(t *template.Template, name string, data any) (string, error) {
+func (s *Set) run(t *template.Template, name string, data any, weight int) (string, error) {
 	if err := s.spend(1, 0); err != nil {
 		return "", err
 	}
 	f, depth := &frame{set: s}, s.depth
-	if s.depth += 20; s.depth > maxNesting {
+	if s.depth += weight; s.depth > maxNesting {
 		return "", &LimitError{"templates are nested too deeply"}
 	}
 	s.frames = append(s.frames, f)
@@ -247,7 +254,7 @@ func (s *Set) include(t *template.Template) func(string, any) (string, error) {
 		}
 		s.nested[name]++
 		defer func() { s.nested[name]-- }()
-		return s.run(t, name, data)
+		return s.run(t, name, data, includeWeight)
 	}
 }
 
@@ -269,7 +276,7 @@ func (s *Set) tpl(parent *template.Template, missingKey string) func(string, any
 		if err := s.parse(t, parent.Name(), text); err != nil {
 			return "", fmt.Errorf("text given to tpl cannot be parsed: %w", err)
 		}
-		written, err := s.run(t, parent.Name(), data)
+		written, err := s.run(t, parent.Name(), data, tplWeight)
 		if err != nil {
 			return "", fmt.Errorf("text given to tpl: %w", err)
 		}
