@@ -77,10 +77,13 @@ func (t *policyTests) kyvernoOptions() clitest.Options {
 			})
 			return files, err
 		},
-		Decode: func(file string, text []byte) ([]*policies.Object, error) {
+		Decode: func(file string, text []byte, resources bool) ([]*policies.Object, error) {
 			objects, problems := manifest.Decode(file, text, manifest.DefaultLimits())
 			var errs []error
 			for _, p := range problems {
+				if resources && p.Rule == manifest.RuleDuplicateKey {
+					continue
+				}
 				errs = append(errs, policies.ErrorAt(p.Pos, errors.New(p.Message)))
 			}
 			return objects, errors.Join(errs...)

@@ -39,8 +39,9 @@ type Options struct {
 	// package fs.
 	Read func(file string) ([]byte, error)
 	List func(folder string) ([]string, error)
-	// Decode reads the Kubernetes objects of a file; the error joins what is wrong with it.
-	Decode func(file string, text []byte) ([]*policies.Object, error)
+	// Decode reads the Kubernetes objects of a file; the error joins what is wrong with it. Of the keys of resources that are
+	// doubled the last counts, as for the CLI.
+	Decode func(file string, text []byte, resources bool) ([]*policies.Object, error)
 	// Resource says what a kind is served as; known is false for a kind that nobody declares.
 	Resource func(set *policies.Set, gvk policies.GroupVersionKind) (res policies.Resource, namespaced, known bool)
 	// Claims says whether another kind of policy than Kyverno's classic one judges by a document, and Compile makes policies of

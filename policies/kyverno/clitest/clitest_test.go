@@ -32,10 +32,13 @@ func options() clitest.Options {
 			}
 			return files, err
 		},
-		Decode: func(file string, text []byte) ([]*policies.Object, error) {
+		Decode: func(file string, text []byte, resources bool) ([]*policies.Object, error) {
 			objects, problems := manifest.Decode(file, text, manifest.DefaultLimits())
 			var errs []error
 			for _, p := range problems {
+				if resources && p.Rule == manifest.RuleDuplicateKey {
+					continue
+				}
 				errs = append(errs, policies.ErrorAt(p.Pos, errors.New(p.Message)))
 			}
 			return objects, errors.Join(errs...)
@@ -61,7 +64,7 @@ func run(t *testing.T, file string) []string {
 		t.Fatal(err)
 	}
 	test := clitest.Document(o, file, text)
-	if objects, err := o.Decode(file, text); test == nil && err == nil {
+	if objects, err := o.Decode(file, text, false); test == nil && err == nil {
 		test = objects[0]
 	}
 	if test == nil {
@@ -156,7 +159,7 @@ func TestWhatATestNamesAndIsNotThere(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			o := options()
-			objects, err := o.Decode("kyverno-test.yaml", []byte("apiVersion: cli.kyverno.io/v1alpha1\nkind: Test\nmetadata: {name: a}\n"+tc.text+"\n"))
+			objects, err := o.Decode("kyverno-test.yaml", []byte("apiVersion: cli.kyverno.io/v1alpha1\nkind: Test\nmetadata: {name: a}\n"+tc.text+"\n"), false)
 			if err != nil {
 				t.Fatal(err)
 			}

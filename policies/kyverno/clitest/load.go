@@ -62,7 +62,7 @@ func (t *test) load(ctx context.Context) {
 		}
 		files := t.files(name, t.at("resources", i), i == 0)
 		for _, f := range files {
-			t.resources = append(t.resources, t.created(t.objects(f, t.at("resources", i)))...)
+			t.resources = append(t.resources, t.created(t.read(f, t.at("resources", i), true))...)
 		}
 	}
 	t.resources = unique(t.resources)
@@ -70,7 +70,7 @@ func (t *test) load(ctx context.Context) {
 	for _, l := range []list{{"targetResources", t.spec.TargetResources}, {"paramResources", t.spec.ParamResources}} {
 		for i, name := range l.names {
 			for _, f := range t.files(name, t.at(l.key, i), true) {
-				others = append(others, t.created(t.objects(f, t.at(l.key, i)))...)
+				others = append(others, t.created(t.read(f, t.at(l.key, i), true))...)
 			}
 		}
 	}
@@ -112,7 +112,7 @@ func (t *test) decode(into any, name, key string) {
 
 // document reads a file of one document, which need not say its kind.
 func document(o Options, file string, text []byte) (*policies.Object, error) {
-	if objects, err := o.Decode(file, text); err == nil && len(objects) == 1 {
+	if objects, err := o.Decode(file, text, false); err == nil && len(objects) == 1 {
 		return objects[0], nil
 	}
 	asJSON, err := yaml.YAMLToJSON(text)
@@ -162,12 +162,16 @@ func (t *test) files(name string, pos policies.Position, folder bool) []string {
 }
 
 func (t *test) objects(file string, pos policies.Position) []*policies.Object {
+	return t.read(file, pos, false)
+}
+
+func (t *test) read(file string, pos policies.Position, resources bool) []*policies.Object {
 	text, err := t.options.Read(file)
 	if err != nil {
 		t.wrong(pos, err)
 		return nil
 	}
-	objects, err := t.options.Decode(file, text)
+	objects, err := t.options.Decode(file, text, resources)
 	if err != nil {
 		t.errs = append(t.errs, err)
 	}
