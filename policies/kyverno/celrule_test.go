@@ -72,3 +72,15 @@ func TestMatchConditionsOfTheWebhook(t *testing.T) {
 		})
 	}
 }
+
+// A policy of two actions is shown as two policies: what keeps it from judging is told by both.
+func TestWhatCannotBeAskedIsAYesForNoAction(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(validate("Pod", "validate: {message: m, failureAction: Audit, deny: {}}"), "  rules:",
+		"  webhookConfiguration: {matchConditions: [{name: c, expression: \"object.spec.nothing == 1\"}]}\n  rules:", 1) +
+		"  - name: strict\n    match: {any: [{resources: {kinds: [Pod]}}]}\n    validate: {message: m, failureAction: Enforce, deny: {}}\n"
+	got := told(t, engine(t, text), pod)
+	if len(got) != 2 || !strings.HasPrefix(got[0], "failed: rule r: ") || !strings.HasPrefix(got[1], "failed: rule strict: ") {
+		t.Errorf("told\n\t%s", strings.Join(got, "\n\t"))
+	}
+}

@@ -193,14 +193,14 @@ func (p *policy) ask(ctx context.Context, c *policies.Change, data map[string]an
 	var out []ruled
 	asked, err := p.meets(ctx, c)
 	if err != nil {
-		return []ruled{{p.rules[0], p.rules[0].action.base, broken(err)}}
+		return undecided(about, p.rules, err)
 	}
 	if asked.no() {
 		return nil
 	}
-	for _, r := range p.rules {
+	for i, r := range p.rules {
 		if ctx.Err() != nil {
-			return append(out, ruled{r, r.action.base, broken(fmt.Errorf("no time left to judge: %w", context.Cause(ctx)))})
+			return append(out, undecided(about, p.rules[i:], fmt.Errorf("no time left to judge: %w", context.Cause(ctx)))...)
 		}
 		match := r.matches(about).both(asked)
 		if match.no() {
@@ -209,7 +209,7 @@ func (p *policy) ask(ctx context.Context, c *policies.Change, data map[string]an
 		if s == nil {
 			var err error
 			if s, err = newScope(c, p.queries, p.namespace, data); err != nil {
-				return append(out, ruled{r, r.action.base, broken(err)})
+				return append(out, undecided(about, p.rules[i:], err)...)
 			}
 		}
 		action, need := r.action.of(c)
@@ -223,6 +223,23 @@ func (p *policy) ask(ctx context.Context, c *policies.Change, data map[string]an
 		out = append(out, ruled{r, action, v})
 		if p.one && (v.status == passed || v.status == failed) {
 			break
+		}
+	}
+	return out
+}
+
+// undecided is the answer of the rules that match, or may, and could not be asked: under each action that they may lead to, so that
+// no policy made of them takes it for a yes.
+func undecided(about subject, rules []*compiled, err error) []ruled {
+	var out []ruled
+	for _, r := range rules {
+		if r.matches(about).no() {
+			continue
+		}
+		actions := r.action.all()
+		slices.Sort(actions)
+		for _, a := range slices.Compact(actions) {
+			out = append(out, ruled{r, a, broken(err)})
 		}
 	}
 	return out
