@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"runtime"
 	"slices"
@@ -33,7 +34,8 @@ type build struct {
 	results  map[unitID]*made
 	changed  map[string][]string // by source: the paths that are not what they are in from
 
-	index    map[policies.Key]*entry // what the round before declared
+	index    map[policies.Key]*entry // what the round before declared, but for what was taken over from the state before
+	standing map[*made]bool          // what the round before took over; nil in the first round, when it may be all
 	fresh    map[policies.Key]*entry // what this round has declared so far
 	reached  []*made
 	problems []policies.Violation
@@ -50,23 +52,29 @@ func (b *build) find(key policies.Key) *entry {
 	if e := b.fresh[key]; e != nil {
 		return e
 	}
-	if b.index != nil {
-		return b.index[key]
+	if e := b.index[key]; e != nil {
+		return e
 	}
 	if b.from != nil {
-		if owners := b.from.byKey[key]; len(owners) > 0 {
-			return owners[0].entry
+		for _, h := range b.from.byKey[key] {
+			if b.standing == nil || b.standing[h.made] {
+				return h.entry
+			}
 		}
 	}
 	return nil
 }
+
+// old says whether what was made was taken over from the state before.
+func (b *build) old(m *made) bool { return b.from != nil && b.from.results[m.unit.id()] == m }
 
 func (b *build) state() (*State, error) {
 	for round := 0; ; round++ {
 		if err := b.round(); err != nil {
 			return nil, err
 		}
-		b.index, b.fresh = b.declares(), nil
+		b.index, b.standing = b.declares()
+		b.fresh = nil
 		if !slices.ContainsFunc(b.reached, func(m *made) bool { return !m.inputs.sameFound(b.find) }) {
 			break
 		}
@@ -82,21 +90,21 @@ func (b *build) state() (*State, error) {
 	return b.finish()
 }
 
-// declares is what the units that were reached declare. The first of several wins.
-func (b *build) declares() map[policies.Key]*entry {
-	n := 0
+// declares is what the units that were rendered anew declare, the first of several, and which of the others are still there.
+func (b *build) declares() (map[policies.Key]*entry, map[*made]bool) {
+	index, standing := map[policies.Key]*entry{}, make(map[*made]bool, len(b.reached))
 	for _, m := range b.reached {
-		n += len(m.entries)
-	}
-	index := make(map[policies.Key]*entry, n)
-	for _, m := range b.reached {
+		if b.old(m) {
+			standing[m] = true
+			continue
+		}
 		for _, e := range m.entries {
 			if _, ok := index[e.key]; !ok {
 				index[e.key] = e
 			}
 		}
 	}
-	return index
+	return index, standing
 }
 
 // round goes once from the roots to everything that is reached from them.
@@ -142,6 +150,9 @@ func (b *build) round() error {
 }
 
 func (b *build) keep(m *made) {
+	if b.old(m) {
+		return // find finds it in the state before
+	}
 	for _, e := range m.entries {
 		if _, ok := b.fresh[e.key]; !ok {
 			b.fresh[e.key] = e
@@ -304,7 +315,7 @@ func (b *build) below(d *declaration, m *made) []*declaration {
 		if err != nil {
 			continue
 		}
-		o := policies.NewObject(content, e.place.origin(), b.renderer.locator(m.unit.Source, e, content, m.layers), nil)
+		o := policies.NewObject(content, e.place.origin(), b.renderer.locator(m.unit.Source, e, content, m.layers, nil), nil)
 		o.Namespace = e.key.Namespace
 		out = append(out, &declaration{
 			id: unitID{kind: e.key.Kind, namespace: e.key.Namespace, name: e.key.Name}, object: e.content, source: m.unit.Source, from: o, place: e.place,
@@ -334,14 +345,12 @@ func (b *build) self(d *declaration, m *made, below []*declaration) *declaration
 // finish makes the state of what was reached.
 func (b *build) finish() (*State, error) {
 	b.results = make(map[unitID]*made, len(b.reached))
-	objects := 0
 	for _, m := range b.reached {
 		b.results[m.unit.id()] = m
-		objects += len(m.entries)
 	}
 	s := &State{
 		renderer: b.renderer, trees: b.trees, results: b.results, reached: b.reached, problems: b.problems,
-		byID: map[unitID]*Unit{}, byKey: make(map[policies.Key][]owned, objects), definitions: map[policies.GroupKind]*entry{},
+		byID: map[unitID]*Unit{}, definitions: map[policies.GroupKind]*entry{},
 	}
 	for _, m := range b.reached {
 		u := m.unit
@@ -350,9 +359,7 @@ func (b *build) finish() (*State, error) {
 		s.units = append(s.units, &u)
 		s.byID[u.id()] = &u
 	}
-	slices.SortFunc(s.units, func(a, b *Unit) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Source, b.Source))
-	})
+	slices.SortFunc(s.units, compareUnits)
 	s.define(b.from)
 	for _, m := range b.reached {
 		u := s.byID[m.unit.id()]
@@ -361,34 +368,88 @@ func (b *build) finish() (*State, error) {
 				u.Problems = append(u.Problems, policies.Violation{Rule: RuleDependency, Message: fmt.Sprintf("%s waits for %s %s/%s, which Git does not declare", u.String(), n.id.kind, n.id.namespace, n.id.name), Pos: n.pos})
 			}
 		}
-		if u.Elsewhere != "" {
-			continue
-		}
-		for _, e := range m.entries {
-			s.own(u, e)
-		}
 	}
+	s.hold(b.from)
 	s.cycles(b.reached)
 	return s, nil
 }
 
-// own notes that a unit declares an object, and tells when another one does too.
-func (s *State) own(u *Unit, e *entry) {
-	key, other := s.keys(e)
-	owners := s.byKey[key]
-	if len(owners) > 0 {
-		first := owners[0]
-		u.Problems = append(u.Problems, policies.Violation{
-			Rule:    RuleTwice,
-			Message: fmt.Sprintf("%s of %s is declared by %s too (%s)", keyText(key), u.String(), first.unit.String(), placeText(first.entry.place)),
-			Pos:     policies.Position{File: e.place.file, Line: e.place.line, Column: e.place.column},
-			Fix:     "let one unit declare it",
-		})
+// hold notes which unit declares which object, starting from a state that knew most of it, and tells objects with several.
+func (s *State) hold(from *State) {
+	if from != nil && from.set == s.set {
+		s.byKey, s.twice = maps.Clone(from.byKey), maps.Clone(from.twice)
+		for id, m := range from.results {
+			if s.results[id] != m {
+				s.each(m, s.drop)
+			}
+		}
+		for _, m := range s.reached {
+			if from.results[m.unit.id()] != m {
+				s.each(m, s.add)
+			}
+		}
+	} else {
+		n := 0
+		for _, m := range s.reached {
+			n += len(m.entries)
+		}
+		s.byKey, s.twice = make(map[policies.Key][]holding, n), map[policies.Key]bool{}
+		for _, m := range s.reached {
+			s.each(m, s.add)
+		}
 	}
-	s.byKey[key] = append(owners, owned{u, e})
-	if other != key {
-		s.byKey[other] = append(s.byKey[other], owned{u, e})
+	for key := range s.twice {
+		owners := s.owners(key)
+		for _, o := range owners[1:] {
+			p := o.entry.place
+			if k, _ := s.keys(o.entry); k != key {
+				continue // told under its other key
+			}
+			o.unit.Problems = append(o.unit.Problems, policies.Violation{
+				Rule:    RuleTwice,
+				Message: fmt.Sprintf("%s of %s is declared by %s too (%s)", keyText(key), o.unit.String(), owners[0].unit.String(), placeText(owners[0].entry.place)),
+				Pos:     policies.Position{File: p.file, Line: p.line, Column: p.column},
+				Fix:     "let one unit declare it",
+			})
+		}
 	}
+}
+
+// each visits the objects that a unit declares in the cluster of the sources, under each of their keys.
+func (s *State) each(m *made, visit func(policies.Key, holding)) {
+	if m.unit.Elsewhere != "" {
+		return
+	}
+	for _, e := range m.entries {
+		key, other := s.keys(e)
+		visit(key, holding{m, e})
+		if other != key {
+			visit(other, holding{m, e})
+		}
+	}
+}
+
+func (s *State) add(key policies.Key, h holding) {
+	held := append(slices.Clip(s.byKey[key]), h)
+	if len(held) > 1 {
+		s.twice[key] = true
+		slices.SortStableFunc(held, func(a, b holding) int { return compareUnits(&a.made.unit, &b.made.unit) })
+	}
+	s.byKey[key] = held
+}
+
+func (s *State) drop(key policies.Key, h holding) {
+	held := slices.DeleteFunc(slices.Clone(s.byKey[key]), func(o holding) bool { return o == h })
+	if len(held) < 2 {
+		delete(s.twice, key)
+	}
+	if s.byKey[key] = held; len(held) == 0 {
+		delete(s.byKey, key)
+	}
+}
+
+func compareUnits(a, b *Unit) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Source, b.Source))
 }
 
 // keys are the keys of an entry. There are two of an object whose kind nothing defines: it is in a namespace or in none, and no

@@ -90,7 +90,7 @@ func (d *difference) pair() {
 		}
 		for _, e := range u.result.entries {
 			key, _ := d.head.keys(e)
-			if owners := d.head.byKey[key]; len(owners) == 0 || owners[0].entry != e {
+			if owners := d.head.owners(key); len(owners) == 0 || owners[0].entry != e {
 				continue // another unit declares it too, which is a problem of its own
 			}
 			d.pairs = append(d.pairs, pair{key: key, old: d.base.owner(key), new: owned{u, e}})
@@ -103,7 +103,7 @@ func (d *difference) pair() {
 		}
 		for _, e := range old.result.entries {
 			key, _ := d.base.keys(e)
-			if owners := d.head.byKey[key]; len(owners) > 0 || d.base.owner(key).entry != e {
+			if owners := d.head.owners(key); len(owners) > 0 || d.base.owner(key).entry != e {
 				continue
 			}
 			d.pairs = append(d.pairs, pair{key: key, old: owned{old, e}})
@@ -113,7 +113,7 @@ func (d *difference) pair() {
 
 // owner is the unit that declares an object and sends it, and its entry.
 func (s *State) owner(key policies.Key) owned {
-	for _, o := range s.byKey[key] {
+	for _, o := range s.owners(key) {
 		if o.unit.active() {
 			return o
 		}
@@ -175,7 +175,7 @@ func (d *difference) prunesWhenGone(u *Unit) bool {
 	if !u.Cascades {
 		return false
 	}
-	for _, o := range d.base.byKey[u.key()] {
+	for _, o := range d.base.owners(u.key()) {
 		if now := d.head.byID[o.unit.id()]; now != nil && now.Prune || now == nil && o.unit.id() != u.id() && d.prunesWhenGone(o.unit) {
 			return true
 		}

@@ -47,7 +47,8 @@ type rendered struct {
 	written kustomize.ID
 	opaque  []policies.Path
 	hook    bool
-	line    int // of file, where it begins; 0 when that is not known
+	line    int             // of file, where it begins; 0 when that is not known
+	source  policies.Source // finds fields in a template; nil when file is a manifest
 }
 
 // outcome is what rendering a declaration gave: the unit as its object says it, and its objects.

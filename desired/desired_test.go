@@ -161,6 +161,34 @@ func TestAFolderOfPlainManifestsIsWhatItsFilesSay(t *testing.T) {
 	}
 }
 
+const argoRepository = "https://git.example.com/platform/fleet"
+
+func TestApplicationsOfAnArgoCDRootAreRendered(t *testing.T) {
+	application := func(name, path, more string) string {
+		return "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata:\n  name: " + name + "\n  namespace: argocd\nspec:\n  project: default\n  source:\n    repoURL: " + argoRepository +
+			"\n    targetRevision: main\n    path: " + path + "\n  destination:\n    server: https://kubernetes.default.svc\n    namespace: shop\n" + more
+	}
+	s := render(t, map[string]string{
+		"clusters/prod/root.yaml":  application("root", "clusters/apps", ""),
+		"clusters/apps/shop.yaml":  application("shop", "apps/shop", "  syncPolicy: {automated: {prune: true}}\n"),
+		"clusters/apps/other.yaml": strings.Replace(application("other", "apps/shop", ""), "https://kubernetes.default.svc", "https://other.example.com", 1),
+		"apps/shop/config.yaml":    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: books\n",
+	})
+	want := `path clusters/prod: Application/argocd/root@clusters/prod/root.yaml:1
+Application argocd/other:
+Application argocd/root: Application/argocd/other@clusters/apps/other.yaml:1 Application/argocd/shop@clusters/apps/shop.yaml:1
+Application argocd/shop: ConfigMap/shop/books@apps/shop/config.yaml:1
+`
+	if got := describe(s); got != want {
+		t.Errorf("state:\n%s\nwant\n%s%s", got, want, problems(s))
+	}
+	for _, u := range s.Units() {
+		if u.Name == "shop" && (!u.Prune || u.Actor != "system:serviceaccount:argocd:argocd-application-controller") || u.Name == "root" && u.Prune || (u.Name == "other") != (u.Elsewhere != "") {
+			t.Errorf("unit %+v", u)
+		}
+	}
+}
+
 func TestAHelmReleaseOfAChartInGitIsRendered(t *testing.T) {
 	release := "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata:\n  name: web\n  namespace: shop\nspec:\n  interval: 1m\n  values: {mode: fast}\n  chart:\n    spec:\n      chart: ./charts/web\n      sourceRef:\n        kind: GitRepository\n        name: flux-system\n        namespace: flux-system\n"
 	s := render(t, with(fleet(), map[string]string{
@@ -176,6 +204,9 @@ func TestAHelmReleaseOfAChartInGitIsRendered(t *testing.T) {
 	found := s.Find(policies.Key{GroupKind: policies.GroupKind{Kind: "ConfigMap"}, Namespace: "shop", Name: "web-config"})
 	if mode, _ := policies.Lookup(found[0].Object.Map(), policies.ParsePath("data.mode")); mode != "fast" {
 		t.Errorf("mode %v", mode)
+	}
+	if pos := found[0].Object.Locate(policies.ParsePath("data.mode"), policies.AtValue); pos.File != "charts/web/templates/config.yaml" || pos.Line != 6 {
+		t.Errorf("data.mode is at %+v", pos)
 	}
 	if u := found[0].Unit; u.Actor != "system:serviceaccount:flux-system:helm-controller" || !u.Prune || u.Source != "fleet" || u.Path != "charts/web" {
 		t.Errorf("unit %+v", u)
@@ -208,5 +239,44 @@ func TestFieldsAreFoundInTheFileThatSaysThem(t *testing.T) {
 	}
 	if v, _ := policies.Lookup(stored, policies.ParsePath("spec.template.spec.restartPolicy")); v != "Always" {
 		t.Errorf("stored restartPolicy is %v", v)
+	}
+}
+
+func TestAStateThatStartsFromAnotherIsTheOneFromNothing(t *testing.T) {
+	r := gitserver.NewRepo(t)
+	cold, err := desired.New(options(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	warm, err := desired.New(options(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var from *desired.State
+	namespace := "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: ledger\n"
+	for i, files := range []map[string]string{
+		fleet(),
+		patch("4"),
+		{"apps/ledger/ns.yaml": namespace, "clusters/prod/ns.yaml": namespace}, // declared twice
+		{"README.md": "text"},           // and still
+		{"clusters/prod/ns.yaml": ""},   // and no more
+		{"clusters/prod/shop.yaml": ""}, // ledger waits for nobody
+		{"clusters/prod/shop.yaml": kustomization("shop", "./apps/shop", "  targetNamespace: shop\n")},    // and not any more
+		{"clusters/prod/ledger.yaml": kustomization("ledger", "./apps/shop", "  targetNamespace: two\n")}, // another path
+		{"apps/shop/kustomization.yaml": "resources: [gone.yaml]\n"},                                      // two units break
+		{"apps/shop/kustomization.yaml": "resources: [deployment.yaml]\n"},
+		{"clusters/prod/flux-system/gotk-sync.yaml": strings.Replace(fleet()["clusters/prod/flux-system/gotk-sync.yaml"], "platform/fleet", "platform/other", 1)}, // nothing is known any more
+	} {
+		head := map[string]git.Hash{"fleet": git.Hash(r.Commit(fmt.Sprint(i), files))}
+		want, err := cold.At(t.Context(), head, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if from, err = warm.At(t.Context(), head, from); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := describe(from)+problems(from), describe(want)+problems(want); got != want {
+			t.Errorf("after commit %d:\n%s\nwant\n%s", i, got, want)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,7 +188,7 @@ func (x *Index) accepted(ctx context.Context, s *Source, from, tip git.Hash) ([]
 		return nil, nil
 	}
 	if from != "" {
-		descends, err := s.Repo.IsAncestor(ctx, from, tip)
+		descends, err := follows(ctx, s.Repo, from, tip)
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", s.Name, err)
 		}
@@ -223,6 +224,23 @@ func (x *Index) accepted(ctx context.Context, s *Source, from, tip git.Hash) ([]
 		out = append(out, accepted{commit: c, signer: signers[c.Hash]})
 	}
 	return out, held
+}
+
+// follows says whether tip descends from another commit. The common case, one commit on top, needs no process.
+func follows(ctx context.Context, repo *git.Repo, from, tip git.Hash) (bool, error) {
+	raw, err := repo.RawCommit(ctx, tip)
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(string(raw)) {
+		if line == "parent "+string(from)+"\n" {
+			return true, nil
+		}
+		if line == "\n" {
+			break
+		}
+	}
+	return repo.IsAncestor(ctx, from, tip)
 }
 
 // accepted is a commit that may be taken.
@@ -531,7 +549,11 @@ func (x *Index) Lookup(key policies.Key) []*policies.Form {
 }
 
 func (x *Index) form(s *snapshot, f *form) *policies.Form {
-	object := x.renderer.object(f.entry, f.source, f.files, f.stored.definition, func(*policies.Object) *storedForm { return f.stored })
+	var templates func(context.Context) policies.Source
+	if u := s.state.byID[idOf(f.unit, f.source)]; u != nil && f.until < 0 {
+		templates = s.state.template(u, f.entry)
+	}
+	object := x.renderer.object(f.entry, f.source, f.files, f.stored.definition, templates, func(*policies.Object) *storedForm { return f.stored })
 	out := &policies.Form{
 		Object: object, Source: f.source, Unit: f.unit, Opaque: f.entry.opaque, Since: s.commit(f.since), Current: f.until < 0,
 	}

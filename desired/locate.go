@@ -27,6 +27,9 @@ type locator struct {
 	content map[string]any
 	files   map[string]git.Hash // see result.layers
 
+	// templates finds the fields of an object that a template made; nil when there is none.
+	templates func(context.Context) policies.Source
+
 	once    sync.Once
 	base    *policies.Object // nil when the document is not known
 	layers  []layer
@@ -46,11 +49,11 @@ const (
 )
 
 // locator is what finds the fields of an entry, nil when it is not known where it is written.
-func (r *Renderer) locator(source string, e *entry, content map[string]any, files map[string]git.Hash) policies.Source {
+func (r *Renderer) locator(source string, e *entry, content map[string]any, files map[string]git.Hash, templates func(context.Context) policies.Source) policies.Source {
 	if e.place.file == "" {
 		return nil
 	}
-	return &locator{repo: r.sources[source].Repo, place: e.place, kind: e.kind.Kind, name: e.key.Name, content: content, files: files}
+	return &locator{repo: r.sources[source].Repo, place: e.place, kind: e.kind.Kind, name: e.key.Name, content: content, files: files, templates: templates}
 }
 
 // Locate implements policies.Source.
@@ -58,6 +61,11 @@ func (l *locator) Locate(p policies.Path, at policies.Aspect) (policies.Position
 	ctx, cancel := context.WithTimeout(context.Background(), locateTimeout)
 	defer cancel()
 	l.once.Do(func() { l.base = l.document(ctx) })
+	if l.base == nil && l.templates != nil {
+		if t := l.templates(ctx); t != nil {
+			return t.Locate(p, at)
+		}
+	}
 	whole := policies.Position{File: l.place.file, Line: l.place.line, Column: l.place.column}
 	if len(p) == 0 {
 		if l.base == nil {

@@ -3,6 +3,7 @@ package desired
 import (
 	"bytes"
 	"errors"
+	"sync"
 
 	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/desired/kustomize"
@@ -17,6 +18,9 @@ type result struct {
 	problems []policies.Violation
 	opaque   []Opaque
 	layers   map[string]git.Hash // files of the unit's source that may say something of its objects
+
+	again     sync.Once
+	templates map[string]policies.Source // by writtenName; made when a place in a template is asked for
 }
 
 // inputs is everything that the rendering of a unit looked at.

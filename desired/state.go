@@ -19,7 +19,8 @@ type State struct {
 	trees    map[string]*tree.Tree
 	units    []*Unit
 	byID     map[unitID]*Unit
-	byKey    map[policies.Key][]owned
+	byKey    map[policies.Key][]holding
+	twice    map[policies.Key]bool // keys with more than one holder
 	results  map[unitID]*made
 	reached  []*made              // in the order in which they were
 	problems []policies.Violation // of no unit
@@ -27,6 +28,25 @@ type State struct {
 
 	definitions map[policies.GroupKind]*entry // CustomResourceDefinitions by the kind that they define
 	set         *policies.Set                 // of the definitions
+}
+
+// holding is an entry of a unit that was rendered, in whichever state that was.
+type holding struct {
+	made  *made
+	entry *entry
+}
+
+// owners is who declares an object in s, sorted by unit.
+func (s *State) owners(key policies.Key) []owned {
+	held := s.byKey[key]
+	if len(held) == 0 {
+		return nil
+	}
+	out := make([]owned, len(held))
+	for i, h := range held {
+		out[i] = owned{s.byID[h.made.unit.id()], h.entry}
+	}
+	return out
 }
 
 // owned is an entry of a unit.
@@ -46,7 +66,7 @@ func (s *State) Units() []*Unit { return s.units }
 
 // Find returns what declares an object; more than one only when units are at odds, which Problems tells.
 func (s *State) Find(key policies.Key) []*Declared {
-	owners := s.byKey[key]
+	owners := s.owners(key)
 	out := make([]*Declared, 0, len(owners))
 	for _, o := range owners {
 		out = append(out, s.declared(o.unit, o.entry))
