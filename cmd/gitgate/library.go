@@ -54,11 +54,20 @@ func (p *program) listLibrary(ctx context.Context, flags configFlags, format str
 	return w.Flush()
 }
 
-// unasked is the policy of that name that ships and that gitgate.yaml does not name; nil when there is none.
-func (p *program) unasked(ctx context.Context, l *loaded, name string) *policies.Policy {
+// unasked is the policy of that name that ships and that gitgate.yaml does not name; nil when there is none. The error is about a
+// name that stands for several.
+func (p *program) unasked(ctx context.Context, l *loaded, name string) (*policies.Policy, error) {
 	shipped, err := shippedPolicies(ctx, l, name)
-	if err != nil || len(shipped) != 1 {
-		return nil
+	switch {
+	case err != nil:
+		return nil, nil // no name of the library; the caller says which names there are
+	case slices.Contains(library.Families(), name):
+		var names []string
+		for _, policy := range shipped {
+			names = append(names, policy.Name)
+		}
+		return nil, usage("policy explain: %s is a family of the library: expected one of its policies, %s", name, strings.Join(names, ", "))
+	default:
+		return shipped[0], nil
 	}
-	return shipped[0]
 }

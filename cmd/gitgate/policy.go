@@ -107,10 +107,14 @@ func (p *program) policyExplainCommand() *cobra.Command {
 			policy, err := find(l.policies(), args[0])
 			unasked := false
 			if err != nil {
-				if policy = p.unasked(cmd.Context(), l, args[0]); policy == nil {
+				shipped, familyErr := p.unasked(cmd.Context(), l, args[0])
+				switch {
+				case familyErr != nil:
+					return familyErr
+				case shipped == nil:
 					return err
 				}
-				unasked = true
+				policy, unasked = shipped, true
 			}
 			o := l.describe(policy)
 			o.Unasked = unasked

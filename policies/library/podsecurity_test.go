@@ -286,7 +286,7 @@ func FuzzPodSecurity(f *testing.F) {
 		if known[key] == nil {
 			known[key] = standardOf(t, level, version)
 		}
-		for range 50 {
+		for range 20 {
 			pod := randomPod(random)
 			for _, problem := range known[key].compare(t, pod) {
 				text, _ := json.Marshal(pod)

@@ -38,7 +38,7 @@ secret(key, value) if {
 encrypted(value) if regex.match(`^ENC\[AES256_GCM,data:[A-Za-z0-9+/=]*,iv:[A-Za-z0-9+/=]+,tag:[A-Za-z0-9+/=]+,type:[a-z]+\]$`, value)
 
 # What is nothing but a reference.
-filled_in_later(value) if regex.match(`^\s*(\$\{[A-Za-z_][^{}\s]*\}|<[^<>\n]+>|vault:[\w./#${}-]+|ref\+[a-z]+://\S+)\s*$`, value)
+filled_in_later(value) if regex.match(`^\s*(\$\{[A-Za-z_][A-Za-z0-9_]*\}|<[^<>\n]+>|vault:[\w./#${}-]+|ref\+[a-z]+://\S+)\s*$`, value)
 
 # Certificates are made to be shown.
 public(_, value) if {
