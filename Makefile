@@ -44,6 +44,7 @@ fuzz: ## every fuzz test for FUZZTIME (30s)
 
 generate: ## golden files and the examples in docs/, after a change of what is written
 	go test ./report -update
+	go test ./policies/library -run Page -update
 
 clean: ## what make build has made
 	rm -rf bin

@@ -103,12 +103,14 @@ func manifestFolder(root *os.Root) string {
 	return "."
 }
 
-// policiesItem is the field policies, commented out when there is no such folder yet.
+// policiesItem is the field policies: the Pod Security Standard that hardly anything breaks, as a warning, and the folder of own
+// policies, commented out when there is none yet.
 func policiesItem(root *os.Root) string {
+	const shipped = "policies:\n  - {library: pod-security/baseline, action: warn}\n"
 	if info, err := root.Stat("policies"); err == nil && info.IsDir() {
-		return "policies:\n  - path: policies/"
+		return shipped + "  - path: policies/"
 	}
-	return "# policies:\n#   - path: policies/\n#   - {path: policies/new/, action: warn}"
+	return shipped + "#   - path: policies/\n#   - {path: policies/new/, action: warn}"
 }
 
 func sourceName(folder string) string {

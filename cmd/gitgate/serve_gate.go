@@ -19,6 +19,7 @@ import (
 	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
+	"gitgate.dev/gitgate/policies/library"
 	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/webhook"
 )
@@ -211,7 +212,7 @@ func (g *gate) use(ctx context.Context, s snapshot, version string) (err error) 
 		t, err = g.trace(ctx, c, s.fsys, rules)
 		return t.policies, err
 	}
-	options := bundle.Options{FS: s.fsys, File: s.file, Kubernetes: g.flags.kubernetes, Build: buildVersion()}
+	options := bundle.Options{FS: s.fsys, File: s.file, Kubernetes: g.flags.kubernetes, Build: buildVersion(), Library: library.Library{}}
 	options.Kinds = func(c *bundle.Config, host bundle.Host) (_ []bundle.Kind, err error) {
 		if l.rules, err = apiserver.New(c.Kubernetes); err != nil {
 			return nil, err

@@ -274,6 +274,10 @@ func controllersOf(sort Sort) map[string][]duty {
 				on("applicationsets.argoproj.io applicationsets.argoproj.io/status", "u", "reports the status", status("metadata.annotations[argocd.argoproj.io/application-set-refresh]")),
 				on("applications.argoproj.io applications.argoproj.io/status", "u", "starts operations and reports the status", fields("status", "operation", "metadata.annotations[argocd.argoproj.io/refresh]")),
 			},
+			"argocd-server": {
+				on("applications.argoproj.io", "u", "starts syncs and refreshes that its users ask for", fields(
+					"operation", "metadata.annotations[argocd.argoproj.io/refresh]", "metadata.annotations[argocd.argoproj.io/hydrate]")),
+			},
 			"argocd-notifications-controller": {
 				on("applications.argoproj.io appprojects.argoproj.io", "u", "notes what it told", fields("metadata.annotations[notified.notifications.argoproj.io]")),
 			},

@@ -354,6 +354,8 @@ func TestArgoCDAndItsMarks(t *testing.T) {
 		{"a hook's finalizer goes", request{old: hook, object: with(hook, "finalizers: [argocd.argoproj.io/hook-finalizer], ", "")}, "reconciler"},
 		{"its own status and operation", request{old: application, object: with(application, "argocd.argoproj.io/refresh: normal", "") + status}, "derived"},
 		{"the source of its own Application", request{old: application, object: with(application, "project: default", "project: admin") + status}, "[object] Application argocd/shop is declared by no accepted commit"},
+		{"a sync that a user of its server asks for", request{user: "system:serviceaccount:argocd:argocd-server", old: application, object: application + "operation: {sync: {revision: main}}\n"}, "derived"},
+		{"a source that a user of its server writes", request{user: "system:serviceaccount:argocd:argocd-server", old: application, object: with(application, "project: default", "project: admin")}, "[derived] spec.project: is changed"},
 		{"a refresh by hand", request{user: "alice", old: application, object: with(application, "normal", "hard")}, "[object] alice may not change Application argocd/shop"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

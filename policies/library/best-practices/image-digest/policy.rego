@@ -5,7 +5,7 @@
 #   name: best-practices/image-digest
 #   severity: low
 #   action: warn
-#   controls: [CIS Kubernetes 1.10 5.5.1, NIST SP 800-53 r5 SI-7, NIST SP 800-53 r5 SR-4, "ISO/IEC 27001:2022 A.8.19"]
+#   controls: [NIST SP 800-53 r5 SI-7, NIST SP 800-53 r5 SR-4, "ISO/IEC 27001:2022 A.8.19"]
 #   match: {kinds: [v1/Pod, {group: "", kind: Pod, subresource: ephemeralcontainers}]}
 package library.best_practices.image_digest
 

@@ -4,7 +4,7 @@
 # custom:
 #   name: best-practices/rbac-pods-exec
 #   severity: high
-#   controls: [CIS Kubernetes 1.10 5.1.4, NIST SP 800-53 r5 AC-6, NIST SP 800-53 r5 CM-5, "ISO/IEC 27001:2022 A.8.2", "ISO/IEC 27001:2022 A.8.18"]
+#   controls: [NIST SP 800-53 r5 AC-6, NIST SP 800-53 r5 CM-5, "ISO/IEC 27001:2022 A.8.2", "ISO/IEC 27001:2022 A.8.18"]
 #   match: {kinds: [Role.rbac.authorization.k8s.io, ClusterRole.rbac.authorization.k8s.io]}
 package library.best_practices.rbac_pods_exec
 
