@@ -14,6 +14,7 @@ import (
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
+	"gitgate.dev/gitgate/policies/library"
 	"gitgate.dev/gitgate/policies/schema"
 	"gitgate.dev/gitgate/validate"
 	"gitgate.dev/gitgate/webhook"
@@ -43,7 +44,7 @@ func openDoors(t testing.TB, config string) atDoors {
 	}
 	defer root.Close()
 	serve := &loaded{rules: check.rules}
-	options := bundle.Options{FS: root.FS(), File: filepath.Base(config), Build: buildVersion()}
+	options := bundle.Options{FS: root.FS(), File: filepath.Base(config), Build: buildVersion(), Library: library.Library{}}
 	options.Kinds = func(c *bundle.Config, host bundle.Host) ([]bundle.Kind, error) {
 		c.Kubernetes = check.rules.Version()
 		return kinds(c, host, check.rules, door{answered: true})
