@@ -196,7 +196,7 @@ trace: {}
 `
 
 func configMapOf(value string) string {
-	return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: shop}\ndata: {n: \"" + value + "\"}\n"
+	return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: shop}\ndata: {\"n\": \"" + value + "\"}\n"
 }
 
 func newFleet(t *testing.T) fleet {

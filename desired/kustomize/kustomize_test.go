@@ -1,6 +1,7 @@
 package kustomize_test
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -114,12 +115,21 @@ func TestABuildIsThatOfKustomize(t *testing.T) {
 				t.Fatalf("%d objects, want %d", len(got), want.Size())
 			}
 			for i, w := range want.Resources() {
-				m, err := w.Map()
+				// As JSON: kustomize has whole numbers as int, and manifests have them as int64.
+				wanted, err := w.MarshalJSON()
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !reflect.DeepEqual(got[i].Content, m) {
-					t.Errorf("object %d is\n%v\nwant\n%v", i, got[i].Content, m)
+				built, err := json.Marshal(got[i].Content)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var a, b any
+				if err := errors.Join(json.Unmarshal(built, &a), json.Unmarshal(wanted, &b)); err != nil {
+					t.Fatal(err)
+				}
+				if !reflect.DeepEqual(a, b) {
+					t.Errorf("object %d is\n%s\nwant\n%s", i, built, wanted)
 				}
 			}
 		})
