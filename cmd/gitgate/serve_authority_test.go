@@ -85,7 +85,6 @@ func TestACertificateThatIsNotTrustedYetIsNotServedInPlaceOfOneThatIs(t *testing
 	if changed, err := a.turn(t.Context(), start); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
-	before := a.served
 	refuse := true
 	kube.PrependReactor("patch", "validatingwebhookconfigurations", func(ktesting.Action) (bool, runtime.Object, error) {
 		return refuse, nil, errors.New("down")
@@ -96,7 +95,7 @@ func TestACertificateThatIsNotTrustedYetIsNotServedInPlaceOfOneThatIs(t *testing
 	if changed, err := a.turn(t.Context(), soon); err != nil || !changed {
 		t.Fatalf("a certificate of the same authority needs no word to the webhook: %v, %v", changed, err)
 	}
-	before = a.served
+	before := a.served
 	if changed, err := a.turn(t.Context(), later); err == nil || !changed {
 		t.Errorf("nothing that is good is left, so the new one is served: changed %v, %v", changed, err)
 	}
