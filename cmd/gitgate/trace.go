@@ -138,7 +138,7 @@ func (p *program) trace(ctx context.Context, f traceFlags, kind, name string) er
 		return err
 	}
 	t := &tracer{r: r, blamer: r.renderer.Blamer(), signed: map[string]*traceCommit{}}
-	if t.trust, err = p.trustFor(ctx, l, d.Unit.Source, head); err != nil {
+	if t.trust, err = p.trustFor(ctx, l, f.config, d.Unit.Source, head); err != nil {
 		return err
 	}
 	out, err := t.describe(ctx, d, head, f.field)
@@ -208,12 +208,12 @@ func sameKind(asked string, gk policies.GroupKind) bool {
 }
 
 // trustFor are the rules of a source by which its commits' signatures are shown; nil when it asks for none.
-func (p *program) trustFor(ctx context.Context, l *loaded, source string, h git.Hash) (*trust.Rules, error) {
+func (p *program) trustFor(ctx context.Context, l *loaded, flags configFlags, source string, h git.Hash) (*trust.Rules, error) {
 	for i, s := range l.Config.Sources {
 		if s.Name != source || s.Trust == nil {
 			continue
 		}
-		files, _, err := p.configOf(ctx, configFlags{}, h)
+		files, _, err := p.configOf(ctx, flags, h)
 		if err != nil {
 			return nil, err
 		}
