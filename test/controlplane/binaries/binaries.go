@@ -1,4 +1,4 @@
-// Package binaries makes the programs of a real Kubernetes control plane for tests: it builds them from their modules with the
+// Package binaries makes the programs of a real Kubernetes control plane and of the reconcilers, Flux and Argo CD, for tests: it builds them from their modules with the
 // go command, each family in a module of its own that is pinned by hash, and keeps them in the user's cache folder, so that
 // only the first run on a machine pays. It needs Go, and the module proxy the first time; no package of the system. It knows
 // nothing of gitgate and starts nothing but go.
@@ -31,6 +31,7 @@ var modules embed.FS
 // recipe is one module from which one or more programs are built.
 type recipe struct {
 	name     string // of its .mod and .sum files
+	module   string // that the programs are of
 	version  string
 	ldflags  string
 	programs map[string]string // program -> import path of its main package
@@ -38,11 +39,11 @@ type recipe struct {
 
 var recipes = []recipe{
 	{
-		name: "etcd", version: "v3.7.3", ldflags: "-s -w",
+		name: "etcd", module: "go.etcd.io/etcd/server/v3", version: "v3.7.3", ldflags: "-s -w",
 		programs: map[string]string{"etcd": "go.etcd.io/etcd/server/v3"},
 	},
 	{
-		name: "kubernetes", version: KubernetesVersion,
+		name: "kubernetes", module: "k8s.io/kubernetes", version: KubernetesVersion,
 		// The version that the programs tell is stamped in by their own build.
 		ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=" + KubernetesVersion +
 			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
@@ -52,6 +53,21 @@ var recipes = []recipe{
 			"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
 			"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
 		},
+	},
+	{
+		// The later releases do not resolve, or need a newer Go.
+		name: "flux", module: "github.com/fluxcd/kustomize-controller", version: "v1.9.5", ldflags: "-s -w",
+		programs: map[string]string{"kustomize-controller": "github.com/fluxcd/kustomize-controller"},
+	},
+	{
+		name: "argocd", module: "github.com/argoproj/argo-cd/v3", version: "v3.5.7", ldflags: "-s -w",
+		// One program; the environment variable ARGOCD_BINARY_NAME says which component it is to be.
+		programs: map[string]string{"argocd": "github.com/argoproj/argo-cd/v3/cmd"},
+	},
+	{
+		// Argo CD's repository server runs it.
+		name: "kustomize", module: "sigs.k8s.io/kustomize/kustomize/v5", version: "v5.8.2", ldflags: "-s -w",
+		programs: map[string]string{"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
 	},
 }
 
@@ -90,6 +106,33 @@ func Find(ctx context.Context, logf func(format string, args ...any), names ...s
 		found[name] = path
 	}
 	return found, nil
+}
+
+// Source returns the folder of the module that the named program is built from, as the module cache has it: its manifests and
+// custom resource definitions lie there. It is to be read only.
+func Source(ctx context.Context, program string) (string, error) {
+	r, ok := recipeOf(program)
+	if !ok {
+		return "", fmt.Errorf("program %q: not known; expected one of %s", program, strings.Join(Names(), ", "))
+	}
+	work, err := os.MkdirTemp("", "gitgate-source-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(work)
+	if err := r.writeModule(work); err != nil {
+		return "", err
+	}
+	for _, args := range [][]string{{"mod", "download", r.module}, {"list", "-mod=readonly", "-m", "-f", "{{.Dir}}", r.module}} {
+		out, err := goCommand(ctx, work, args...).Output()
+		if err != nil {
+			return "", fmt.Errorf("source of %s: go %s: %w", program, strings.Join(args, " "), err)
+		}
+		if dir := strings.TrimSpace(string(out)); dir != "" && args[0] == "list" {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("source of %s: module %s is not in the module cache", program, r.module)
 }
 
 func recipeOf(program string) (recipe, bool) {
@@ -165,24 +208,37 @@ func (r recipe) build(ctx context.Context, dir, program, path string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
+	if err := r.writeModule(work); err != nil {
+		return err
+	}
+	cmd := goCommand(ctx, work, "build", "-mod=readonly", "-trimpath", "-buildvcs=false",
+		"-ldflags="+r.ldflags, "-o", "program", r.programs[program])
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return errors.Join(fmt.Errorf("go build %s: %w", r.programs[program], err), errors.New(tail(string(out), 40)))
+	}
+	return os.Rename(filepath.Join(work, "program"), path)
+}
+
+// writeModule puts the recipe's go.mod and go.sum into dir.
+func (r recipe) writeModule(dir string) error {
 	for from, to := range map[string]string{r.name + ".mod": "go.mod", r.name + ".sum": "go.sum"} {
 		text, err := modules.ReadFile(from)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(work, to), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, to), text, 0o644); err != nil {
 			return err
 		}
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false",
-		"-ldflags="+r.ldflags, "-o", "program", r.programs[program])
-	cmd.Dir = work
-	// What the caller's go command is told about its own module must not reach this one.
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=", "PWD="+work)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return errors.Join(fmt.Errorf("go build %s: %w", r.programs[program], err), errors.New(tail(string(out), 40)))
-	}
-	return os.Rename(filepath.Join(work, "program"), path)
+	return nil
+}
+
+// goCommand is a go command in the module at dir. What the caller's own go command is told about its module does not reach it.
+func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=", "PWD="+dir)
+	return cmd
 }
 
 // lock takes the lock file at path, or gives up when ctx ends.
