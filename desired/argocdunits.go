@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"gitgate.dev/gitgate/desired/argocd"
+	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/desired/kustomize"
 	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/policies"
@@ -51,7 +52,7 @@ func (o *outcome) argocd(objects []argocd.Object) {
 			written.Name, _ = meta["name"].(string)
 		}
 		o.objects = append(o.objects, rendered{
-			content: b.Content, file: b.Origin.File, line: b.Origin.Line, written: written, opaque: b.Opaque, hook: len(b.Hooks) > 0, source: b.Source,
+			content: b.Content, file: b.Origin.File, commit: git.Hash(b.Origin.Commit), line: b.Origin.Line, written: written, opaque: b.Opaque, hook: len(b.Hooks) > 0, source: b.Source,
 		})
 	}
 }

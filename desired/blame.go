@@ -3,6 +3,8 @@ package desired
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"gitgate.dev/gitgate/desired/git"
@@ -23,6 +25,8 @@ type Blamer struct {
 	mu      sync.Mutex
 	files   map[blamedFile][]git.BlamedLine
 	commits map[git.Hash]policies.Commit
+	last    *Declared
+	finds   *locator // of last; nil when it is not known where it is written
 }
 
 type blamedFile struct {
@@ -43,11 +47,44 @@ func (r *Renderer) Blamer() *Blamer {
 func (x *Index) Blamer() *Blamer { return x.renderer.Blamer() }
 
 // Field finds the commit that last changed the line on which a field of a declared object is written, or its deepest ancestor
-// that is. source is the one that declares o.
-func (b *Blamer) Field(ctx context.Context, source string, o *policies.Object, field policies.Path) (Blame, policies.Position, error) {
-	pos := o.Locate(field, policies.AtValue)
-	blame, err := b.Line(ctx, source, git.Hash(o.Origin.Commit), pos)
-	return blame, pos, err
+// that is. at is that place, and source whose file it is: another source's than the unit's where the object that declares the unit,
+// or its values, lie in another repository.
+func (b *Blamer) Field(ctx context.Context, d *Declared, field policies.Path) (blame Blame, at policies.Position, source string, err error) {
+	u := d.Unit
+	l := b.locator(d)
+	if l == nil {
+		return Blame{}, policies.Position{}, u.Source, fmt.Errorf("blame of %s: where it is written is not known", d.Object)
+	}
+	s := l.find(ctx, field, policies.AtValue)
+	if s.steps == 0 && len(field) > 0 {
+		s = l.find(ctx, policies.Path{"kind"}, policies.AtValue) // as policies.Object.Locate
+	}
+	if s.source == "" {
+		s.source = u.state.sourceAt(u.Source, s.commit)
+	}
+	blame, err = b.Line(ctx, s.source, s.commit, s.Position)
+	return blame, s.Position, s.source, err
+}
+
+// locator finds the fields of a declared object. Fields are mostly asked for one object after the other.
+func (b *Blamer) locator(d *Declared) *locator {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.last != d {
+		b.last = d
+		b.finds, _ = d.Unit.state.locator(d.Unit, d.entry, d.Object.Map()).(*locator)
+	}
+	return b.finds
+}
+
+// sourceAt is the source that is read at a commit; fallback when none is.
+func (s *State) sourceAt(fallback string, commit git.Hash) string {
+	for _, name := range slices.Sorted(maps.Keys(s.trees)) {
+		if s.trees[name].Commit == commit {
+			return name
+		}
+	}
+	return fallback
 }
 
 // Line finds the commit that last changed the line at a place of a commit.

@@ -236,11 +236,7 @@ func (b *build) render(d *declaration) *made {
 		b.pack(d, out, in, m)
 	}
 	m.inputs = in.inputs(d.object)
-	var declared place
-	if d.source == m.unit.Source {
-		declared = d.place
-	}
-	m.layers = layersOf(m.inputs.asked[m.unit.Source], declared)
+	m.layers, m.owner = layersOf(m.inputs.asked[m.unit.Source]), d.owner()
 	return m
 }
 
@@ -315,7 +311,7 @@ func (b *build) below(d *declaration, m *made) []*declaration {
 		if err != nil {
 			continue
 		}
-		o := policies.NewObject(content, e.place.origin(), b.renderer.locator(m.unit.Source, e, content, m.layers, nil), nil)
+		o := policies.NewObject(content, e.place.origin(), b.renderer.locator(m.unit.Source, e, content, m.layers, m.owner, nil), nil)
 		o.Namespace = e.key.Namespace
 		out = append(out, &declaration{
 			id: unitID{kind: e.key.Kind, namespace: e.key.Namespace, name: e.key.Name}, object: e.content, source: m.unit.Source, from: o, place: e.place,

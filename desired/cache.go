@@ -30,7 +30,7 @@ type Cache struct {
 }
 
 const (
-	cacheVersion = "gitgate state 1\n"
+	cacheVersion = "gitgate state 2\n"
 	cacheSuffix  = ".state"
 	maxCached    = 8       // states that are kept
 	maxState     = 1 << 32 // bytes of one
@@ -335,6 +335,7 @@ func (e *encoder) result(r *result) {
 		e.text(string(essence))
 	}
 	e.hashes(r.layers)
+	e.owner(r.owner)
 	e.violations(r.problems)
 	e.count(len(r.opaque))
 	for _, o := range r.opaque {
@@ -371,6 +372,7 @@ func (d *decoder) result(r *Renderer) *result {
 		}
 	}
 	out.layers = d.hashes()
+	out.owner = d.owner()
 	out.problems = d.violations()
 	for range d.count() {
 		out.opaque = append(out.opaque, Opaque{What: d.text(), Reason: d.text(), Pos: d.position()})

@@ -9,6 +9,7 @@ import (
 
 	"sigs.k8s.io/kustomize/api/konfig"
 
+	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/desired/kustomize"
 	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/manifest"
@@ -47,6 +48,7 @@ type rendered struct {
 	written kustomize.ID
 	opaque  []policies.Path
 	hook    bool
+	commit  git.Hash        // of file's repository; "" for the one of the unit's source
 	line    int             // of file, where it begins; 0 when that is not known
 	source  policies.Source // finds fields in a template; nil when file is a manifest
 }
@@ -178,7 +180,7 @@ func (r *reader) object(key policies.Key) *policies.Object {
 	if err != nil {
 		return nil
 	}
-	return policies.NewObject(content, policies.Origin{File: e.place.file, Line: e.place.line, Column: e.place.column}, nil, nil)
+	return policies.NewObject(content, e.place.origin(), &lookedUp{trees: r.trees, place: e.place, content: content}, nil)
 }
 
 func serviceAccount(namespace, name string) string {

@@ -205,7 +205,7 @@ func TestAHelmReleaseOfAChartInGitIsRendered(t *testing.T) {
 	if mode, _ := policies.Lookup(found[0].Object.Map(), policies.ParsePath("data.mode")); mode != "fast" {
 		t.Errorf("mode %v", mode)
 	}
-	if pos := found[0].Object.Locate(policies.ParsePath("data.mode"), policies.AtValue); pos.File != "charts/web/templates/config.yaml" || pos.Line != 6 {
+	if pos := found[0].Object.Locate(policies.ParsePath("data.mode"), policies.AtValue); pos.File != "apps/shop/release.yaml" || pos.Line != 8 || pos.Column != 18 {
 		t.Errorf("data.mode is at %+v", pos)
 	}
 	if u := found[0].Unit; u.Actor != "system:serviceaccount:flux-system:helm-controller" || !u.Prune || u.Source != "fleet" || u.Path != "charts/web" {
@@ -226,7 +226,7 @@ func TestFieldsAreFoundInTheFileThatSaysThem(t *testing.T) {
 		"spec.template.spec.containers[0].name":             "apps/shop/deployment.yaml:14:17",
 		"spec.template.spec.containers[0].imagePullPolicy":  "apps/shop/deployment.yaml:14:11",
 		"metadata.namespace":                                "clusters/prod/shop.yaml:13:20",
-		"metadata.labels[kustomize.toolkit.fluxcd.io/name]": "apps/shop/deployment.yaml:3:1",
+		"metadata.labels[kustomize.toolkit.fluxcd.io/name]": "clusters/prod/shop.yaml:4:9",
 	} {
 		pos := o.Locate(policies.ParsePath(path), policies.AtValue)
 		if got := fmt.Sprintf("%s:%d:%d", pos.File, pos.Line, pos.Column); got != want {

@@ -66,16 +66,32 @@ func (e *encoder) violations(all []policies.Violation) {
 	}
 }
 
+func (e *encoder) place(p place) {
+	e.text(p.file)
+	e.text(string(p.blob))
+	e.text(string(p.commit))
+	e.text(p.source)
+	e.count(p.document + 1)
+	e.count(p.line)
+	e.count(p.column)
+}
+
+func (e *encoder) owner(o *owner) {
+	e.flags(o != nil)
+	if o == nil {
+		return
+	}
+	for _, s := range []string{o.unit.Kind, o.unit.Namespace, o.unit.Name, o.source} {
+		e.text(s)
+	}
+	e.place(o.place)
+}
+
 func (e *encoder) entry(o *entry) {
 	e.key(o.key)
 	e.text(o.kind.Version)
 	e.flags(o.hook, o.loose)
-	e.text(o.place.file)
-	e.text(string(o.place.blob))
-	e.text(string(o.place.commit))
-	e.count(o.place.document + 1)
-	e.count(o.place.line)
-	e.count(o.place.column)
+	e.place(o.place)
 	e.count(len(o.opaque))
 	for _, p := range o.opaque {
 		text, _ := json.Marshal(p) // of strings and ints
@@ -162,12 +178,31 @@ func (d *decoder) violations() []policies.Violation {
 	return out
 }
 
+func (d *decoder) place() place {
+	return place{
+		file: d.text(), blob: git.Hash(d.text()), commit: git.Hash(d.text()), source: d.text(),
+		document: d.number() - 1, line: d.number(), column: d.number(),
+	}
+}
+
+func (d *decoder) owner() *owner {
+	var has bool
+	if d.flags(&has); !has {
+		return nil
+	}
+	o := &owner{}
+	for _, s := range []*string{&o.unit.Kind, &o.unit.Namespace, &o.unit.Name, &o.source} {
+		*s = d.text()
+	}
+	o.place = d.place()
+	return o
+}
+
 func (d *decoder) entry(r *Renderer) *entry {
 	o := &entry{key: d.key(), words: r.words}
 	o.kind = policies.GroupVersionKind{Group: o.key.Group, Version: d.text(), Kind: o.key.Kind}
 	d.flags(&o.hook, &o.loose)
-	o.place.file, o.place.blob, o.place.commit = d.text(), git.Hash(d.text()), git.Hash(d.text())
-	o.place.document, o.place.line, o.place.column = d.number()-1, d.number(), d.number()
+	o.place = d.place()
 	for range d.count() {
 		o.opaque = append(o.opaque, d.path())
 	}

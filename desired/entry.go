@@ -66,6 +66,7 @@ type place struct {
 	line     int
 	column   int
 	commit   git.Hash
+	source   string // whose file it is; "" for the one of the unit
 }
 
 // newEntry packs a rendered object.
@@ -120,9 +121,9 @@ func normal(v any) (any, error) {
 }
 
 // object makes the object of an entry, or finds the one that somebody still holds. source is the one whose file it is written in,
-// files what its unit read; stored gives its stored form, made with the given definition. templates finds its fields when it
+// files what its unit read, by what declares it; stored gives its stored form, made with the given definition. templates finds its fields when it
 // comes from a template; nil when that cannot be told any more.
-func (r *Renderer) object(e *entry, source string, files map[string]git.Hash, definition *entry, templates func(context.Context) policies.Source, stored func(*policies.Object) *storedForm) *policies.Object {
+func (r *Renderer) object(e *entry, source string, files map[string]git.Hash, by *owner, definition *entry, templates func(context.Context) policies.Source, stored func(*policies.Object) *storedForm) *policies.Object {
 	if m := e.made.Load(); m != nil && m.definition == definition {
 		if o := m.object.Value(); o != nil {
 			return o
@@ -133,7 +134,7 @@ func (r *Renderer) object(e *entry, source string, files map[string]git.Hash, de
 		// The bytes were packed here, or their checksum was right. What cannot be read declares nothing that anything would equal.
 		content = map[string]any{"apiVersion": e.kind.APIVersion(), "kind": e.kind.Kind}
 	}
-	o := policies.NewObject(content, e.place.origin(), r.locator(source, e, content, files, templates), func(o *policies.Object) (map[string]any, error) {
+	o := policies.NewObject(content, e.place.origin(), r.locator(source, e, content, files, by, templates), func(o *policies.Object) (map[string]any, error) {
 		form := stored(o)
 		if form.err != nil {
 			return nil, form.err
@@ -148,9 +149,14 @@ func (p place) origin() policies.Origin {
 	return policies.Origin{File: p.file, Document: max(p.document, 0), Line: p.line, Column: p.column, Commit: string(p.commit)}
 }
 
+// locator is what finds the fields of an entry of u, nil when it is not known where it is written. content is its object's.
+func (s *State) locator(u *Unit, e *entry, content map[string]any) policies.Source {
+	return s.renderer.locator(u.Source, e, content, u.result.layers, u.result.owner, s.template(u, e))
+}
+
 // object is the object of an entry of u.
 func (s *State) object(u *Unit, e *entry) *policies.Object {
-	return s.renderer.object(e, u.Source, u.result.layers, s.definitions[e.key.GroupKind], s.template(u, e), func(o *policies.Object) *storedForm { return s.settle(u, e, o) })
+	return s.renderer.object(e, u.Source, u.result.layers, u.result.owner, s.definitions[e.key.GroupKind], s.template(u, e), func(o *policies.Object) *storedForm { return s.settle(u, e, o) })
 }
 
 // settle finds out how the API server stores an entry. o is its object, nil when there is none at hand.

@@ -1,6 +1,7 @@
 package desired_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"gitgate.dev/gitgate/desired"
 	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/test/gitserver"
 )
 
@@ -74,6 +76,48 @@ Kustomization flux-system/infrastructure: Namespace//payments@infrastructure/nam
 			slices.Sort(lines)
 			if got := "\n" + strings.Join(lines, "\n") + "\n"; got != c.want {
 				t.Errorf("got %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestFieldsOfTheExamplesAreWrittenWhereAPersonEditsThem(t *testing.T) {
+	argocd := example(t, "argocd-fleet", "https://git.example.com/platform/argocd-fleet.git", "bootstrap")
+	flux := example(t, "flux-fleet", "https://git.example.com/platform/flux-fleet.git", "clusters/prod")
+	for _, tc := range []struct {
+		name         string
+		state        *desired.State
+		kind, object string // group/kind, namespace/name
+		field        string
+		want         string
+	}{
+		{"a value in a file of values", argocd, "apps/Deployment", "payments/payments", "spec.replicas", "environments/prod/payments.values.yaml:1"},
+		{"a value that a parameter sets", argocd, "apps/Deployment", "payments/payments", "spec.template.spec.containers[0].image", "applications/payments.yaml:17"},
+		{"a value of the chart", argocd, "apps/Deployment", "payments/payments", "spec.template.spec.containers[0].ports[0].containerPort", "charts/service/values.yaml:5"},
+		{"a value in a map that is written whole", argocd, "apps/Deployment", "payments/payments", "spec.template.spec.containers[0].resources.limits.memory", "charts/service/values.yaml:9"},
+		{"what the template says itself", argocd, "apps/Deployment", "payments/payments", "spec.template.spec.automountServiceAccountToken", "charts/service/templates/deployment.yaml:19"},
+		{"the mark of Argo CD", argocd, "apps/Deployment", "payments/payments", "metadata.annotations[argocd.argoproj.io/tracking-id]", "applications/payments.yaml:5"},
+		{"the namespace of the destination", argocd, "apps/Deployment", "payments/payments", "metadata.namespace", "applications/payments.yaml:23"},
+		{"an image of an Application", argocd, "apps/Deployment", "storefront/storefront", "spec.template.spec.containers[0].image", "applications/storefront.yaml:14"},
+		{"a patch of an overlay", argocd, "apps/Deployment", "storefront/storefront", "spec.template.spec.containers[0].resources.limits.memory", "apps/storefront/overlays/prod/kustomization.yaml:13"},
+		{"the template of a set", argocd, "argoproj.io/Application", "argocd/team-ledger", "spec.source.path", "applications/teams.yaml:23"},
+		{"a value of a ConfigMap", flux, "apps/Deployment", "payments/payments", "spec.replicas", "apps/prod/payments/kustomization.yaml:6"},
+		{"a value of a HelmRelease", flux, "apps/Deployment", "payments/payments", "spec.template.spec.containers[0].image", "apps/base/payments/release.yaml:15"},
+		{"a patch of a post-renderer", flux, "apps/Deployment", "payments/payments", "spec.revisionHistoryLimit", "apps/base/payments/release.yaml:22"},
+		{"a label of helm-controller", flux, "apps/Deployment", "payments/payments", "metadata.labels[helm.toolkit.fluxcd.io/name]", "apps/base/payments/release.yaml:4"},
+		{"a label of kustomize-controller", flux, "apps/Deployment", "shop/storefront", "metadata.labels[kustomize.toolkit.fluxcd.io/name]", "clusters/prod/apps.yaml:4"},
+		{"common metadata of a Kustomization", flux, "apps/Deployment", "shop/storefront", "metadata.labels.environment", "clusters/prod/apps.yaml:13"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			group, kind, _ := strings.Cut(tc.kind, "/")
+			namespace, name, _ := strings.Cut(tc.object, "/")
+			found := tc.state.Find(policies.Key{GroupKind: policies.GroupKind{Group: group, Kind: kind}, Namespace: namespace, Name: name})
+			if len(found) != 1 {
+				t.Fatalf("found %d", len(found))
+			}
+			pos := found[0].Object.Locate(policies.ParsePath(tc.field), policies.AtValue)
+			if got := fmt.Sprintf("%s:%d", pos.File, pos.Line); got != tc.want {
+				t.Errorf("%s is at %s, want %s", tc.field, got, tc.want)
 			}
 		})
 	}

@@ -64,6 +64,7 @@ type form struct {
 	unit   policies.Unit
 	source string
 	files  map[string]git.Hash // what the unit read, for places; nil when it is no more declared
+	owner  *owner              // what declares the unit, for places; nil when it is no more declared
 	since  int
 	until  int // -1 while it is declared
 }
@@ -445,7 +446,7 @@ func (s *snapshot) noteUnit(state, before *State, old, u *Unit, number int) {
 	}
 	id := u.id()
 	for key, e := range declared {
-		now := &form{entry: e, stored: e.stored.Load(), unit: u.Unit, source: u.Source, files: u.result.layers, since: number, until: -1}
+		now := &form{entry: e, stored: e.stored.Load(), unit: u.Unit, source: u.Source, files: u.result.layers, owner: u.result.owner, since: number, until: -1}
 		if i := slices.IndexFunc(s.forms[key], func(f *form) bool { return f.of(id) }); i >= 0 {
 			if f := s.forms[key][i]; f.same(now) {
 				now.since = f.since
@@ -480,7 +481,7 @@ func (s *snapshot) end(key policies.Key, id unitID, number int) {
 	}
 	forms = slices.Clone(forms)
 	ended := *forms[i]
-	ended.until, ended.files = number-1, nil
+	ended.until, ended.files, ended.owner = number-1, nil, nil
 	forms[i] = &ended
 	s.forms[key] = forms
 	s.gone = append(s.gone, closed{key: key, step: ended.until})
@@ -553,7 +554,7 @@ func (x *Index) form(s *snapshot, f *form) *policies.Form {
 	if u := s.state.byID[idOf(f.unit, f.source)]; u != nil && f.until < 0 {
 		templates = s.state.template(u, f.entry)
 	}
-	object := x.renderer.object(f.entry, f.source, f.files, f.stored.definition, templates, func(*policies.Object) *storedForm { return f.stored })
+	object := x.renderer.object(f.entry, f.source, f.files, f.owner, f.stored.definition, templates, func(*policies.Object) *storedForm { return f.stored })
 	out := &policies.Form{
 		Object: object, Source: f.source, Unit: f.unit, Opaque: f.entry.opaque, Since: s.commit(f.since), Current: f.until < 0,
 	}

@@ -221,13 +221,13 @@ func TestEachFieldIsBlamedOnTheCommitThatLastChangedItsLine(t *testing.T) {
 	r.Commit("two", patch("4"))
 	x := index(t, r, nil)
 	advance(t, x, r.Commit("three", map[string]string{"apps/shop/kustomization.yaml": "resources: [deployment.yaml, namespace.yaml]\nimages:\n  - name: nginx\n    newTag: \"1.2\"\npatches:\n  - path: patch.yaml\n"}))
-	form, blamer := x.Lookup(web)[0], x.Blamer()
+	blamer := x.Blamer()
 	for field, want := range map[string]string{
 		"spec.replicas":                          "two apps/shop/patch.yaml:6",
 		"spec.template.spec.containers[0].image": "three apps/shop/kustomization.yaml:4",
 		"spec.template.spec.containers[0].name":  "one apps/shop/deployment.yaml:14",
 	} {
-		blame, _, err := blamer.Field(t.Context(), form.Source, form.Object, policies.ParsePath(field))
+		blame, _, _, err := blamer.Field(t.Context(), x.State().Find(web)[0], policies.ParsePath(field))
 		if err != nil {
 			t.Fatal(err)
 		}

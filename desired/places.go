@@ -2,7 +2,9 @@ package desired
 
 import (
 	"context"
+	"maps"
 	"path"
+	"slices"
 
 	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/manifest"
@@ -13,9 +15,12 @@ import (
 type places struct {
 	ctx    context.Context
 	in     *reader
-	source string
-	files  map[string]*writtenFile
+	source string // of the unit
+	files  map[writtenName]*writtenFile
 }
+
+// writtenName is a file of one of the sources that a unit reads.
+type writtenName struct{ source, file string }
 
 // writtenFile is a file and the objects in it.
 type writtenFile struct {
@@ -28,8 +33,12 @@ func (p *places) find(o rendered) place {
 	if o.file == "" {
 		return place{document: -1}
 	}
-	f := p.file(o.file)
+	source := p.sourceOf(o)
+	f := p.file(source, o.file)
 	at := f.place
+	if source != p.source {
+		at.source = source
+	}
 	for _, w := range f.objects {
 		if w.Kind.Kind == o.written.Kind && w.Name == o.written.Name && (w.Namespace == "" || o.written.Namespace == "" || w.Namespace == o.written.Namespace) {
 			at.document, at.line, at.column = w.Origin.Document, w.Origin.Line, w.Origin.Column
@@ -40,16 +49,29 @@ func (p *places) find(o rendered) place {
 	return at
 }
 
-func (p *places) file(name string) *writtenFile {
-	if f := p.files[name]; f != nil {
+// sourceOf is the source whose file an object comes from: an Application can have several.
+func (p *places) sourceOf(o rendered) string {
+	if o.commit == "" || p.in.view(p.source).Commit() == o.commit {
+		return p.source
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.in.views)) {
+		if p.in.views[name].Commit() == o.commit {
+			return name
+		}
+	}
+	return p.source
+}
+
+func (p *places) file(source, name string) *writtenFile {
+	if f := p.files[writtenName{source, name}]; f != nil {
 		return f
 	}
 	if p.files == nil {
-		p.files = map[string]*writtenFile{}
+		p.files = map[writtenName]*writtenFile{}
 	}
 	f := &writtenFile{place: place{file: name, document: -1}}
-	p.files[name] = f
-	v := p.in.view(p.source)
+	p.files[writtenName{source, name}] = f
+	v := p.in.view(source)
 	e, err := v.Entry(p.ctx, name)
 	if err != nil {
 		return f
@@ -61,17 +83,13 @@ func (p *places) file(name string) *writtenFile {
 	return f
 }
 
-// layersOf lists the files that may say something of the objects of a unit: the YAML files that it read, and the one with the
-// object that declares it.
-func layersOf(asked map[string]git.Hash, declared place) map[string]git.Hash {
+// layersOf lists the files that may say something of the objects of a unit: the YAML files that it read.
+func layersOf(asked map[string]git.Hash) map[string]git.Hash {
 	files := map[string]git.Hash{}
 	for name, h := range asked {
 		if ext := path.Ext(name); h != "" && (ext == ".yaml" || ext == ".yml") {
 			files[name] = h
 		}
-	}
-	if declared.file != "" && declared.blob != "" {
-		files[declared.file] = declared.blob
 	}
 	return files
 }

@@ -18,9 +18,10 @@ type result struct {
 	problems []policies.Violation
 	opaque   []Opaque
 	layers   map[string]git.Hash // files of the unit's source that may say something of its objects
+	owner    *owner              // what declares the unit; nil for the root of a source
 
 	again     sync.Once
-	templates map[string]policies.Source // by writtenName; made when a place in a template is asked for
+	templates map[string]policies.Source // by identity; made when a place in a template is asked for
 }
 
 // inputs is everything that the rendering of a unit looked at.

@@ -116,7 +116,7 @@ func (s *State) Set(kinds []policies.GroupKind) *policies.Set {
 
 func (s *State) declared(u *Unit, e *entry) *Declared {
 	key, _ := s.keys(e)
-	return &Declared{Key: key, Object: s.object(u, e), Unit: u, Hook: e.hook, Opaque: e.opaque}
+	return &Declared{Key: key, Object: s.object(u, e), Unit: u, Hook: e.hook, Opaque: e.opaque, entry: e}
 }
 
 // Summary counts what a state has, for people.

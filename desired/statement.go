@@ -36,6 +36,11 @@ func statement(content map[string]any, says policies.Path, l *locator, p policie
 	}
 	if isText && last == "image" {
 		for i, image := range list("images") {
+			if said, _ := image.(string); said != "" { // Argo CD's: name=other:tag
+				if _, other, ok := strings.Cut(said, "="); said == text || ok && other == text || strings.HasSuffix(text, said) && strings.HasPrefix(said, ":") {
+					return says.Append("images", i), true
+				}
+			}
 			for _, key := range []string{"newTag", "digest", "newName"} {
 				if v := textOf(image, key); v != "" && strings.Contains(text, v) && (key == "newName" || strings.HasPrefix(text, orElse(textOf(image, "newName"), textOf(image, "name")))) {
 					return says.Append("images", i, key), true
@@ -102,7 +107,7 @@ func statement(content map[string]any, says policies.Path, l *locator, p policie
 func patches(text string, entry any, l *locator, p policies.Path, want any) bool {
 	target, _ := policies.Lookup(entry, policies.Path{"target"})
 	if m, ok := target.(map[string]any); ok {
-		if kind, _ := m["kind"].(string); kind != "" && kind != l.kind {
+		if kind, _ := m["kind"].(string); kind != "" && kind != l.kind.Kind {
 			return false
 		}
 	}
@@ -115,7 +120,7 @@ func patches(text string, entry any, l *locator, p policies.Path, want any) bool
 	}
 	switch c := content.(type) {
 	case map[string]any:
-		if kind, _ := c["kind"].(string); target == nil && kind != l.kind {
+		if kind, _ := c["kind"].(string); target == nil && kind != l.kind.Kind {
 			return false
 		}
 		q, ok := translate(l.content, c, p)

@@ -19,7 +19,7 @@ func (s *State) template(u *Unit, e *entry) func(context.Context) policies.Sourc
 		if err != nil {
 			return nil
 		}
-		return u.result.templates[writtenName(content)]
+		return u.result.templates[identity(content)]
 	}
 }
 
@@ -45,14 +45,14 @@ func (s *State) renderTemplates(ctx context.Context, u *Unit) map[string]policie
 	sources := make(map[string]policies.Source, len(out.objects))
 	for _, o := range out.objects {
 		if _, err := normal(o.content); err == nil && o.source != nil {
-			sources[writtenName(o.content)] = o.source
+			sources[identity(o.content)] = o.source
 		}
 	}
 	return sources
 }
 
-// writtenName tells the objects of one unit apart.
-func writtenName(content map[string]any) string {
+// identity tells the objects of one unit apart.
+func identity(content map[string]any) string {
 	o := policies.NewObject(content, policies.Origin{}, nil, nil)
 	return o.Kind.APIVersion() + " " + o.Kind.Kind + " " + o.Namespace + "/" + o.Name
 }

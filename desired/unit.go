@@ -32,6 +32,8 @@ type Declared struct {
 	// Opaque are fields whose values only a key or the cluster could tell: SOPS-encrypted ones. That they are there is declared;
 	// their values are not known.
 	Opaque []policies.Path
+
+	entry *entry
 }
 
 // Opaque is something that a unit declares and that cannot be rendered offline. It is named, never guessed.

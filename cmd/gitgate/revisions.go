@@ -26,6 +26,7 @@ type revisions struct {
 	rules    *apiserver.Rules
 	renderer *desired.Renderer
 	sources  []string // those that lie in this repository
+	repos    map[string]*git.Repo
 	cache    string   // folder for what was rendered before; "" for none
 	others   []string // those that lie in another one: what refers to them is opaque
 }
@@ -39,7 +40,7 @@ func (p *program) openRevisions(ctx context.Context, c *bundle.Config, rules *ap
 	if err != nil {
 		return nil, exitWith(exitUsage, err)
 	}
-	r := &revisions{repo: repo, root: root, config: c, rules: rules, cache: p.cacheFolder()}
+	r := &revisions{repo: repo, root: root, config: c, rules: rules, cache: p.cacheFolder(), repos: map[string]*git.Repo{}}
 	if err := r.open(ctx); err != nil {
 		repo.Close()
 		return nil, err
@@ -89,6 +90,7 @@ func (r *revisions) open(ctx context.Context) error {
 			continue
 		}
 		r.sources = append(r.sources, s.Name)
+		r.repos[s.Name] = r.repo
 		o.Sources = append(o.Sources, desired.Source{Name: s.Name, URL: s.URL, Branch: s.Branch, Path: s.Path, Repo: r.repo})
 	}
 	if r.renderer, err = desired.New(o); err != nil {

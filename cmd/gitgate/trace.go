@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +51,7 @@ type traceField struct {
 	Path    string       `json:"path"`
 	Value   any          `json:"value"`
 	Default bool         `json:"default,omitempty"` // no file says it: the API server fills it in, or the reconciler does
+	Source  string       `json:"source,omitempty"`  // that file lies in, where it is another one than the object's
 	File    string       `json:"file,omitempty"`
 	Line    int          `json:"line,omitempty"`
 	Commit  *traceCommit `json:"commit,omitempty"`
@@ -137,10 +137,8 @@ func (p *program) trace(ctx context.Context, f traceFlags, kind, name string) er
 	if err != nil {
 		return err
 	}
-	t := &tracer{r: r, blamer: r.renderer.Blamer(), signed: map[string]*traceCommit{}}
-	if t.trust, err = p.trustFor(ctx, l, f.config, d.Unit.Source, head); err != nil {
-		return err
-	}
+	t := &tracer{r: r, blamer: r.renderer.Blamer(), signed: map[string]*traceCommit{}, rules: map[string]*trust.Rules{}}
+	t.rulesOf = func(source string) (*trust.Rules, error) { return p.trustFor(ctx, l, f.config, source, head) }
 	out, err := t.describe(ctx, d, head, f.field)
 	if err != nil {
 		return err
@@ -320,10 +318,17 @@ func traceOrigin(f traceField) string {
 	switch {
 	case f.Default:
 		return "default"
-	case f.Commit == nil:
-		return fmt.Sprintf("%s:%d", report.Line(f.File), f.Line)
+	case f.File == "":
+		return "-"
 	}
-	return fmt.Sprintf("%s:%d  %.10s  %s  %s", report.Line(f.File), f.Line, f.Commit.Hash, f.Commit.Date, report.Line(f.Commit.Author))
+	at := fmt.Sprintf("%s:%d", report.Line(f.File), f.Line)
+	if f.Source != "" {
+		at += " of " + f.Source
+	}
+	if f.Commit == nil {
+		return at
+	}
+	return fmt.Sprintf("%s  %.10s  %s  %s", at, f.Commit.Hash, f.Commit.Date, report.Line(f.Commit.Author))
 }
 
 func (p *program) writeDifferences(w io.Writer, out *traceOutput) error {
@@ -338,114 +343,4 @@ func (p *program) writeDifferences(w io.Writer, out *traceOutput) error {
 		}
 	}
 	return nil
-}
-
-// tracer finds the places and commits of fields.
-type tracer struct {
-	r      *revisions
-	blamer *desired.Blamer
-	trust  *trust.Rules
-	signed map[string]*traceCommit
-}
-
-func (t *tracer) describe(ctx context.Context, d *desired.Declared, head git.Hash, only string) (*traceOutput, error) {
-	o := d.Object
-	out := &traceOutput{
-		Revision: string(head), APIVersion: o.Kind.APIVersion(), Kind: o.Kind.Kind, Namespace: d.Key.Namespace, Name: d.Key.Name,
-		Source: d.Unit.Source, Unit: d.Unit.String(), By: d.Unit.Actor, File: o.Origin.File, Line: max(o.Origin.Line, 1), Fields: []traceField{},
-	}
-	var wanted policies.Path
-	if only != "" {
-		wanted = policies.ParsePath(only)
-		if _, ok := policies.Lookup(o.Settled(), wanted); !ok {
-			return nil, exitWith(exitDenied, fmt.Errorf("%s has no field %s", o, only))
-		}
-	}
-	secret := o.Kind.GroupKind() == policies.GroupKind{Kind: "Secret"}
-	var newest time.Time
-	for _, leaf := range leaves(o.Settled(), nil) {
-		if leaf.path[0] == "status" || len(leaf.path) < len(wanted) || !slices.Equal(leaf.path[:len(wanted)], wanted) {
-			continue
-		}
-		f := traceField{Path: leaf.path.String(), Value: leaf.value}
-		if secret && hidden(leaf.path) {
-			f.Value = masked
-		}
-		_, rendered := policies.Lookup(o.Map(), leaf.path)
-		blame, pos, err := t.blamer.Field(ctx, d.Unit.Source, o, leaf.path)
-		switch {
-		case ctx.Err() != nil:
-			return nil, exitWith(exitUnjudged, errInterrupted)
-		case !rendered:
-			f.Default = true
-		case err != nil:
-			f.File, f.Line = pos.File, pos.Line // what is generated has no line of its own
-		default:
-			f.File, f.Line = pos.File, pos.Line
-			if f.Commit, err = t.commit(ctx, blame.Commit); err != nil {
-				return nil, err
-			}
-			later := blame.Commit.Time.After(newest)
-			if out.Commit != nil && blame.Commit.Time.Equal(newest) && f.Commit.Hash != out.Commit.Hash {
-				if later, err = t.r.repo.IsAncestor(ctx, git.Hash(out.Commit.Hash), git.Hash(f.Commit.Hash)); err != nil {
-					return nil, exitWith(exitUnjudged, err)
-				}
-			}
-			if later {
-				newest, out.Commit = blame.Commit.Time, f.Commit
-			}
-		}
-		out.Fields = append(out.Fields, f)
-	}
-	return out, nil
-}
-
-// commit is what is told of a commit, with the state of its signature where the source asks for one.
-func (t *tracer) commit(ctx context.Context, c policies.Commit) (*traceCommit, error) {
-	if known := t.signed[c.Hash]; known != nil {
-		return known, nil
-	}
-	out := &traceCommit{Hash: c.Hash, Author: c.Author, Date: c.Time.UTC().Format("2006-01-02"), Subject: c.Subject}
-	if t.trust != nil {
-		full, err := t.r.repo.Commit(ctx, git.Hash(c.Hash))
-		if err != nil {
-			return nil, exitWith(exitUnjudged, err)
-		}
-		e, err := t.trust.Commit(ctx, t.r.repo, full)
-		if err != nil {
-			return nil, exitWith(exitUnjudged, err)
-		}
-		out.State, out.Signer = e.State.String(), e.Signer
-	}
-	t.signed[c.Hash] = out
-	return out, nil
-}
-
-type leaf struct {
-	path  policies.Path
-	value any
-}
-
-// leaves lists the fields that hold no others, sorted by key.
-func leaves(v any, at policies.Path) []leaf {
-	var out []leaf
-	switch v := v.(type) {
-	case map[string]any:
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			out = append(out, leaves(v[k], at.Append(k))...)
-		}
-	case []any:
-		for i, item := range v {
-			out = append(out, leaves(item, at.Append(i))...)
-		}
-	}
-	if len(out) == 0 && len(at) > 0 {
-		return []leaf{{at, v}}
-	}
-	return out
 }

@@ -24,7 +24,7 @@ func (r *renderer) helm(folder string) ([]Object, error) {
 	if r.source.Helm != nil {
 		o = *r.source.Helm
 	}
-	values, err := r.values(folder, &o)
+	values, written, err := r.values(folder, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (r *renderer) helm(folder string) ([]Object, error) {
 		return nil, err
 	}
 	release := helm.Release{
-		Name: r.app.Metadata.Name, Namespace: r.app.Spec.Destination.Namespace, Values: values, Cluster: r.config.Cluster,
+		Name: r.app.Metadata.Name, Namespace: r.app.Spec.Destination.Namespace, Values: values, Written: written, Cluster: r.config.Cluster,
 		CRDs: !o.SkipCRDs, SkipTests: o.SkipTests, SkipSchema: o.SkipSchemaValidation,
 	}
 	if o.ReleaseName != "" {
@@ -61,13 +61,13 @@ func (r *renderer) helm(folder string) ([]Object, error) {
 }
 
 // values are those of the files, then those of the Application, then its parameters.
-func (r *renderer) values(folder string, o *HelmSource) (map[string]any, error) {
-	merged := map[string]any{}
+func (r *renderer) values(folder string, o *HelmSource) (merged map[string]any, written []helm.Written, err error) {
+	merged = map[string]any{}
 	for i, name := range o.ValueFiles {
 		field := policies.Path{"helm", "valueFiles", i}
 		view, paths, err := r.files(folder, name)
 		if err != nil {
-			return nil, r.at(field, err)
+			return nil, nil, r.at(field, err)
 		}
 		for _, p := range paths {
 			text, err := view.ReadFile(r.ctx, p)
@@ -75,29 +75,34 @@ func (r *renderer) values(folder string, o *HelmSource) (map[string]any, error) 
 				continue
 			}
 			if err != nil {
-				return nil, r.at(field, fmt.Errorf("file of values: %w", err))
+				return nil, nil, r.at(field, fmt.Errorf("file of values: %w", err))
 			}
 			values, err := helm.ParseValues(text)
 			if err != nil {
-				return nil, policies.ErrorAt(policies.Position{File: p}, err)
+				return nil, nil, policies.ErrorAt(policies.Position{File: p}, err)
 			}
 			merged = helm.MergeValues(merged, values)
+			written = append(written, helm.InFile(p, text, string(view.Commit())))
 		}
 	}
 	own, field := []byte(o.Values), "values"
+	said := helm.InText(r.app.object, r.field.Append("helm", "values"), o.Values)
 	if o.ValuesObject != nil {
-		var err error
+		said = helm.InObject(r.app.object, r.field.Append("helm", "valuesObject"))
 		if own, err = yaml.Marshal(o.ValuesObject); err != nil {
-			return nil, r.at(policies.Path{"helm", "valuesObject"}, err)
+			return nil, nil, r.at(policies.Path{"helm", "valuesObject"}, err)
 		}
 		field = "valuesObject"
 	}
 	values, err := helm.ParseValues(own)
 	if err != nil {
-		return nil, r.at(policies.Path{"helm", field}, err)
+		return nil, nil, r.at(policies.Path{"helm", field}, err)
 	}
-	merged = helm.MergeValues(merged, values)
-	return merged, r.parameters(folder, o, merged)
+	merged, written = helm.MergeValues(merged, values), append(written, said)
+	for i, p := range o.Parameters {
+		written = append(written, helm.InParameter(r.app.object, r.field.Append("helm", "parameters", i, "value"), p.Name))
+	}
+	return merged, written, r.parameters(folder, o, merged)
 }
 
 // parameters sets values as --set, --set-string and --set-file do, in this order.

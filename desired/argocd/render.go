@@ -54,6 +54,9 @@ func (a *Application) Render(ctx context.Context, resolve Resolve, config Config
 		if err != nil {
 			return nil, nil, err
 		}
+		for i := range made {
+			made[i].Origin.Commit = string(r.view.Commit())
+		}
 		objects, notes = append(objects, made...), append(notes, r.notes...)
 	}
 	return a.mark(objects, config), notes, nil

@@ -37,12 +37,12 @@ func (h *HelmRelease) Render(ctx context.Context, v *tree.View, find Find, clust
 	if err := source.values(ctx, v, chart); err != nil {
 		return nil, nil, err
 	}
-	values, err := h.values(find)
+	values, written, err := h.values(find)
 	if err != nil {
 		return nil, nil, err
 	}
 	r := helm.Release{
-		Name: h.ReleaseName(), Namespace: h.ReleaseNamespace(), Values: values, Cluster: cluster, Live: true,
+		Name: h.ReleaseName(), Namespace: h.ReleaseNamespace(), Values: values, Written: written, Cluster: cluster, Live: true,
 		CRDs:       !skipped(spec.Install.CRDs, "Create") || !skipped(spec.Upgrade.CRDs, "Skip"),
 		SkipTests:  !spec.Test.Enable,
 		SkipSchema: spec.Install.DisableSchemaValidation && spec.Upgrade.DisableSchemaValidation,
@@ -144,7 +144,7 @@ func (s ChartSpec) values(ctx context.Context, v *tree.View, chart *helm.Chart) 
 	if len(s.ValuesFiles) == 0 {
 		return nil
 	}
-	merged, found := map[string]any{}, ""
+	merged, found, written := map[string]any{}, "", []helm.Written(nil)
 	for _, file := range s.ValuesFiles {
 		text, err := v.ReadFile(ctx, file)
 		if errors.Is(err, fs.ErrNotExist) && s.IgnoreMissingValuesFiles {
@@ -158,57 +158,60 @@ func (s ChartSpec) values(ctx context.Context, v *tree.View, chart *helm.Chart) 
 			return policies.ErrorAt(policies.Position{File: file}, err)
 		}
 		merged, found = helm.MergeValues(merged, values), file
+		written = append(written, helm.InFile(file, text, string(v.Commit())))
 	}
 	if found == "" {
 		return nil
 	}
-	return chart.ReplaceValues(merged, found)
+	return chart.ReplaceValues(merged, found, written)
 }
 
 // values are those of valuesFrom in their order, and those of values over them (fluxcd/pkg/chartutil).
-func (h *HelmRelease) values(find Find) (map[string]any, error) {
-	merged := map[string]any{}
+func (h *HelmRelease) values(find Find) (merged map[string]any, written []helm.Written, err error) {
+	merged = map[string]any{}
 	for i, ref := range h.Spec.ValuesFrom {
 		field := policies.Path{"spec", "valuesFrom", i}
 		what := fmt.Sprintf("values of %s %s", ref.Kind, ref.Name)
 		if ref.Kind == "Secret" {
-			return nil, h.at(field, &kustomize.OpaqueError{What: what, Reason: "values of Secrets are not read"})
+			return nil, nil, h.at(field, &kustomize.OpaqueError{What: what, Reason: "values of Secrets are not read"})
 		}
 		if ref.Kind != "ConfigMap" {
-			return nil, h.at(field, fmt.Errorf("values of kind %q: expected ConfigMap or Secret", ref.Kind))
+			return nil, nil, h.at(field, fmt.Errorf("values of kind %q: expected ConfigMap or Secret", ref.Kind))
 		}
 		o := find(ref.Kind, h.Metadata.Namespace, ref.Name)
 		if o == nil {
-			return nil, h.at(field, &kustomize.OpaqueError{What: what, Reason: "Git does not declare it"})
+			return nil, nil, h.at(field, &kustomize.OpaqueError{What: what, Reason: "Git does not declare it"})
 		}
 		key := ref.ValuesKey
 		if key == "" {
 			key = "values.yaml"
 		}
-		written, ok := policies.Lookup(o.Map(), policies.Path{"data", key})
-		text, isText := written.(string)
+		value, ok := policies.Lookup(o.Map(), policies.Path{"data", key})
+		text, isText := value.(string)
 		switch {
 		case !ok && ref.Optional:
 			continue
 		case !ok:
-			return nil, h.at(field, fmt.Errorf("%s has no key %s", o, key))
+			return nil, nil, h.at(field, fmt.Errorf("%s has no key %s", o, key))
 		case !isText:
-			return nil, policies.ErrorAt(o.Locate(policies.Path{"data", key}, policies.AtValue), fmt.Errorf("value %s of %s is no text", key, o))
+			return nil, nil, policies.ErrorAt(o.Locate(policies.Path{"data", key}, policies.AtValue), fmt.Errorf("value %s of %s is no text", key, o))
 		}
-		var err error
 		if ref.TargetPath != "" {
 			err = setPath(merged, ref, text)
+			written = append(written, helm.InParameter(o, policies.Path{"data", key}, ref.TargetPath))
 		} else {
+			written = append(written, helm.InText(o, policies.Path{"data", key}, text))
 			var values map[string]any
 			if values, err = helm.ParseValues([]byte(text)); err == nil {
 				merged = helm.MergeValues(merged, values)
 			}
 		}
 		if err != nil {
-			return nil, policies.ErrorAt(o.Locate(policies.Path{"data", key}, policies.AtValue), err)
+			return nil, nil, policies.ErrorAt(o.Locate(policies.Path{"data", key}, policies.AtValue), err)
 		}
 	}
-	return helm.MergeValues(merged, h.Spec.Values), nil
+	written = append(written, helm.InObject(h.object, policies.Path{"spec", "values"}))
+	return helm.MergeValues(merged, h.Spec.Values), written, nil
 }
 
 // setPath sets one value as `helm --set` does; a value in quotes is a text.

@@ -20,6 +20,7 @@ type Cluster struct {
 type Release struct {
 	Name, Namespace string
 	Values          map[string]any // over the chart's own
+	Written         []Written      // finds Values where they are written: those that are merged last come last
 	Cluster         Cluster
 	CRDs            bool // objects of crds/ are wanted too
 	SkipTests       bool
@@ -33,10 +34,20 @@ type Release struct {
 type Object struct {
 	Content map[string]any
 	Origin  policies.Origin // the template, and the line of it that the object begins on
-	Source  policies.Source // finds fields in the template
+	Source  Source          // finds fields in the template
 	Hooks   []string        // when Helm makes it (pre-install, post-upgrade, test); none for an object of the release itself
 	CRD     bool            // from crds/: Helm installs it once and never upgrades or deletes it
 	Opaque  []policies.Path // fields whose values Git does not say: chance, the time, the state of the cluster
+}
+
+// Source finds the fields of an object in the template that wrote it, and in the values that they come from.
+type Source interface {
+	policies.Source
+	// Written is the value of a field as the template wrote it: what a reconciler adds afterwards is not there.
+	Written(p policies.Path) (any, bool)
+	// Value is where the value is written that a field comes from: a file of values, or what a reconciler's object says. ok is
+	// false when the template says the field itself, or computes it.
+	Value(p policies.Path) (place Place, ok bool)
 }
 
 // Result is a rendered chart.
@@ -47,7 +58,9 @@ type Result struct {
 
 // Chart is a chart as it lies in a revision.
 type Chart struct {
-	Name  string
-	path  string // in the repository
-	files []file
+	Name     string
+	path     string // in the repository
+	commit   string // of the revision
+	files    []file
+	replaced []Written // what stands for its values.yaml; none for the file itself
 }

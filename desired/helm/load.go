@@ -61,7 +61,7 @@ func Load(ctx context.Context, v *tree.View, at string) (*Chart, error) {
 	if err != nil {
 		return nil, placed(real, err)
 	}
-	c := &Chart{path: real, files: l.files}
+	c := &Chart{path: real, commit: string(v.Commit()), files: l.files}
 	metadata, err := c.metadata()
 	if err != nil {
 		return nil, err

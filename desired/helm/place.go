@@ -103,29 +103,37 @@ func (r *rendered) begin(offset int) begin {
 
 // position is where a place in a part of the output comes from.
 func (r *rendered) position(p policies.Position, part begin, fallback string) policies.Position {
+	pos, _ := r.place(p, part, fallback)
+	return pos
+}
+
+// place is position, and whether the template has that text as it stands.
+func (r *rendered) place(p policies.Position, part begin, fallback string) (pos policies.Position, literal bool) {
 	line, column := part.line+p.Line-1, max(p.Column, 1)-1
 	if p.Line == 1 {
 		column += part.column
 	}
 	if p.Line == 0 || line >= len(r.lines) {
-		return policies.Position{File: fallback}
+		return policies.Position{File: fallback}, false
 	}
 	pos, literal, ok := r.at(r.lines[line] + column)
 	if !ok {
-		return policies.Position{File: fallback}
+		return policies.Position{File: fallback}, false
 	}
 	if literal && p.EndColumn > p.Column {
 		pos.EndColumn = min(pos.Column+p.EndColumn-p.Column, len(pos.Text)+1)
 	}
-	return pos
+	return pos, literal
 }
 
 // located finds fields of a rendered object in the templates that wrote them.
 type located struct {
-	object *policies.Object // as it was read from the output
-	from   *rendered
-	at     begin
-	file   string
+	object  *policies.Object // as it was read from the output
+	from    *rendered
+	at      begin
+	file    string
+	origins *origins // nil until the release is whole
+	number  int      // among the objects of the release
 }
 
 // Locate is policies.Source.
@@ -133,7 +141,7 @@ func (l *located) Locate(p policies.Path, at policies.Aspect) (policies.Position
 	return l.from.position(l.object.Locate(p, at), l.at, l.file), len(p)
 }
 
-var _ policies.Source = (*located)(nil)
+var _ Source = (*located)(nil)
 
 var templatePlace = regexp.MustCompile(`template: ([^\s:]+):([0-9]+)(?::([0-9]+))?:`)
 

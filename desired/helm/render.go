@@ -144,6 +144,12 @@ func (c *Chart) once(ctx context.Context, r Release, state released, seed uint64
 		}
 	}
 	p.asked, p.lookups = world.Asked, e.lookups
+	whence := &origins{chart: c, release: r}
+	for i, o := range p.objects {
+		if l, ok := o.Source.(*located); ok {
+			l.origins, l.number = whence, i
+		}
+	}
 	return p, nil
 }
 

@@ -201,14 +201,15 @@ func yamlPosition(file string, err error) policies.Position {
 	return pos
 }
 
-// ReplaceValues makes values the chart's own, as if they stood in its values.yaml. path is the file that messages name.
-func (c *Chart) ReplaceValues(values map[string]any, path string) error {
+// ReplaceValues makes values the chart's own, as if they stood in its values.yaml. path is the file that messages name, written
+// where the values stand, those that were merged last coming last.
+func (c *Chart) ReplaceValues(values map[string]any, path string, written []Written) error {
 	text, err := yaml.Marshal(values)
 	if err != nil {
 		return fmt.Errorf("values: %w", err)
 	}
 	c.files = slices.DeleteFunc(slices.Clone(c.files), func(f file) bool { return f.name == "values.yaml" })
-	c.files = append(c.files, file{name: "values.yaml", data: text, path: path})
+	c.files, c.replaced = append(c.files, file{name: "values.yaml", data: text, path: path}), written
 	return nil
 }
 
