@@ -3,6 +3,7 @@ package desired
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"gitgate.dev/gitgate/desired/argocd"
 	"gitgate.dev/gitgate/desired/git"
@@ -24,6 +25,16 @@ func (r *Renderer) renderApplication(ctx context.Context, d *declaration, in *re
 		u.Elsewhere = orElse(where.Server, where.Name)
 		return out, nil
 	}
+	settings := r.argoCDSettings(in)
+	if settings.impersonates {
+		account, err := r.impersonated(a, in)
+		if err != nil {
+			return out, err
+		}
+		if namespace, name, ok := strings.Cut(account, ":"); ok {
+			u.ServiceAccount, u.Actor = account, serviceAccount(namespace, name)
+		}
+	}
 	out.namespace = a.Spec.Destination.Namespace
 	first := true
 	objects, notes, err := a.Render(ctx, func(_ context.Context, address, revision string) (*tree.View, error) {
@@ -35,13 +46,54 @@ func (r *Renderer) renderApplication(ctx context.Context, d *declaration, in *re
 			first, u.Source = false, s.Name
 		}
 		return in.view(s.Name), nil
-	}, argocd.Config{Namespace: r.o.ArgoCDNamespace, Tracking: r.o.Tracking, InstanceLabel: r.o.InstanceLabel, InstallationID: r.o.InstallationID, Servers: r.o.Clusters, Cluster: r.o.Cluster})
+	}, settings.Config)
 	if a.Spec.Source != nil {
 		u.Path = cleanPath(a.Spec.Source.Path)
 	}
 	out.argocd(objects)
 	out.notes = notes
 	return out, err
+}
+
+// argoCDSettings is what of Argo CD's settings says what is applied, and by whom.
+type argoCDSettings struct {
+	argocd.Config
+	impersonates bool // the service accounts that projects name apply their Applications
+}
+
+// argoCDSettings are those of the options, else those of ConfigMap argocd-cm where Git declares it, else Argo CD's defaults. Whether
+// it impersonates only that ConfigMap says: without it, a project that names service accounts is taken at its word.
+func (r *Renderer) argoCDSettings(in *reader) argoCDSettings {
+	s := argoCDSettings{impersonates: true, Config: argocd.Config{
+		Namespace: r.o.ArgoCDNamespace, Tracking: r.o.Tracking, InstanceLabel: r.o.InstanceLabel, InstallationID: r.o.InstallationID, Servers: r.o.Clusters, Cluster: r.o.Cluster,
+	}}
+	declared := in.object(policies.Key{GroupKind: policies.GroupKind{Kind: "ConfigMap"}, Namespace: r.o.ArgoCDNamespace, Name: "argocd-cm"})
+	if declared == nil {
+		return s
+	}
+	setting := func(name string) string {
+		v, _ := textAt(declared, "data", name)
+		return v
+	}
+	s.impersonates = setting("application.sync.impersonation.enabled") == "true"
+	s.Tracking = argocd.Tracking(orElse(string(s.Tracking), setting("application.resourceTrackingMethod")))
+	s.InstanceLabel = orElse(s.InstanceLabel, setting("application.instanceLabelKey"))
+	s.InstallationID = orElse(s.InstallationID, setting("installationID"))
+	return s
+}
+
+// impersonated is the service account that applies a, "namespace:name"; "" for Argo CD's own. Only a project that Git declares can
+// name one.
+func (r *Renderer) impersonated(a *argocd.Application, in *reader) (string, error) {
+	o := in.object(policies.Key{GroupKind: kindAppProject, Namespace: r.o.ArgoCDNamespace, Name: orElse(a.Spec.Project, "default")})
+	if o == nil {
+		return "", nil
+	}
+	project, err := argocd.ParseProject(o)
+	if err != nil {
+		return "", err
+	}
+	return project.ServiceAccount(a)
 }
 
 func (o *outcome) argocd(objects []argocd.Object) {

@@ -278,10 +278,14 @@ func (b *build) entry(o rendered, namespace string) (*entry, error) {
 		return nil, err
 	}
 	object := policies.NewObject(o.content, policies.Origin{}, nil, nil)
-	if object.Kind.Kind == "" || object.Name == "" {
+	name := object.Name
+	if prefix, _ := textAt(object, "metadata", "generateName"); name == "" && prefix != "" && o.hook {
+		name = prefix + "*" // each time that the hook is made it gets another one
+	}
+	if object.Kind.Kind == "" || name == "" {
 		return nil, errors.New("object has no kind or no name")
 	}
-	key := policies.Key{GroupKind: object.Kind.GroupKind(), Namespace: orElse(object.Namespace, namespace), Name: object.Name}
+	key := policies.Key{GroupKind: object.Kind.GroupKind(), Namespace: orElse(object.Namespace, namespace), Name: name}
 	_, namespaced, known := b.renderer.o.Rules.Resource(noDefinitions, object.Kind)
 	switch {
 	case known && !namespaced:

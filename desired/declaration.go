@@ -77,6 +77,7 @@ var (
 	kindGitRepository  = policies.GroupKind{Group: "source.toolkit.fluxcd.io", Kind: "GitRepository"}
 	kindApplication    = policies.GroupKind{Group: "argoproj.io", Kind: "Application"}
 	kindApplicationSet = policies.GroupKind{Group: "argoproj.io", Kind: "ApplicationSet"}
+	kindAppProject     = policies.GroupKind{Group: "argoproj.io", Kind: "AppProject"}
 	kindDefinition     = policies.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
 )
 

@@ -280,3 +280,68 @@ func TestAStateThatStartsFromAnotherIsTheOneFromNothing(t *testing.T) {
 		}
 	}
 }
+
+// argoApplication is an Application of a folder of the repository, in project shop.
+func argoApplication(name, path, more string) string {
+	return "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata:\n  name: " + name + "\n  namespace: argocd\nspec:\n  project: shop\n  source:\n    repoURL: " + argoRepository +
+		"\n    targetRevision: main\n    path: " + path + "\n  destination:\n    server: https://kubernetes.default.svc\n    namespace: shop\n" + more
+}
+
+func TestArgoCDsOwnSettingsCountWhereGitDeclaresThem(t *testing.T) {
+	const (
+		project = "apiVersion: argoproj.io/v1alpha1\nkind: AppProject\nmetadata: {name: shop, namespace: argocd}\nspec: {destinationServiceAccounts: [{server: '*', namespace: shop, defaultServiceAccount: deployer}]}\n"
+		config  = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: argocd-cm, namespace: argocd}\ndata: {%s}\n"
+	)
+	for _, tc := range []struct{ name, project, settings, actor, marks string }{
+		{"nothing is declared", "", "", "argocd:argocd-application-controller", "tracking-id"},
+		{"a project that names an account", project, "", "shop:deployer", "tracking-id"},
+		{"a project that names an account, and impersonation is on", project, "application.sync.impersonation.enabled: 'true'", "shop:deployer", "tracking-id"},
+		{"a project that names an account, and impersonation is off", project, "timeout.reconciliation: 60s", "argocd:argocd-application-controller", "tracking-id"},
+		{"objects are marked by a label", "", "application.resourceTrackingMethod: label", "argocd:argocd-application-controller", "app.kubernetes.io/instance"},
+		{"objects are marked by another label", "", "application.resourceTrackingMethod: label, application.instanceLabelKey: argo/app", "argocd:argocd-application-controller", "argo/app"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			files := map[string]string{
+				"clusters/prod/shop.yaml": argoApplication("shop", "apps/shop", ""),
+				"apps/shop/config.yaml":   "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: books\n",
+			}
+			if tc.project != "" {
+				files["clusters/prod/project.yaml"] = tc.project
+			}
+			if tc.settings != "" {
+				files["clusters/prod/settings.yaml"] = fmt.Sprintf(config, tc.settings)
+			}
+			s := render(t, files)
+			if p := problems(s); p != "" {
+				t.Fatal(p)
+			}
+			found := s.Find(policies.Key{GroupKind: policies.GroupKind{Kind: "ConfigMap"}, Namespace: "shop", Name: "books"})
+			if len(found) != 1 || found[0].Unit.Actor != "system:serviceaccount:"+tc.actor {
+				t.Fatalf("found %+v, want one that %s applies", found, tc.actor)
+			}
+			if marks := fmt.Sprint(found[0].Object.Map()["metadata"]); !strings.Contains(marks, tc.marks) || strings.Contains(marks, "tracking-id") != (tc.marks == "tracking-id") {
+				t.Errorf("metadata is %s, want it to have %s", marks, tc.marks)
+			}
+		})
+	}
+}
+
+func TestAHookWithoutANameIsDeclaredUnderItsPrefix(t *testing.T) {
+	hook := func(prefix string) string {
+		return "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: " + prefix + "\n  annotations: {argocd.argoproj.io/hook: PreSync}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers: [{name: job, image: job}]\n"
+	}
+	s := render(t, map[string]string{
+		"clusters/prod/shop.yaml": argoApplication("shop", "apps/shop", ""),
+		"apps/shop/migrate.yaml":  hook("migrate-"),
+		"apps/shop/warm.yaml":     hook("warm-"),
+	})
+	if p := problems(s); p != "" {
+		t.Fatal(p)
+	}
+	for _, prefix := range []string{"migrate-", "warm-"} {
+		found := s.Find(policies.Key{GroupKind: policies.GroupKind{Group: "batch", Kind: "Job"}, Namespace: "shop", Name: prefix + "*"})
+		if len(found) != 1 || !found[0].Hook {
+			t.Errorf("%s: found %+v, want one hook", prefix, found)
+		}
+	}
+}

@@ -24,7 +24,7 @@ type Unit struct {
 
 // Declared is an object that a unit declares, as its reconciler will send it.
 type Declared struct {
-	Key    policies.Key
+	Key    policies.Key     // of a hook that has only a generateName: that and a *
 	Object *policies.Object // Stored has the API server's defaults; Origin and Locate lead to the file that a person edits
 	Unit   *Unit
 	// Hook says that the reconciler makes the object for a moment and deletes it: a Helm hook, an Argo CD sync hook.

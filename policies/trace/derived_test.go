@@ -340,6 +340,7 @@ func TestArgoCDAndItsMarks(t *testing.T) {
 	const id = `annotations: {argocd.argoproj.io/tracking-id: "shop:/ConfigMap:argo/conf"}, `
 	ours := with(another, "namespace: shop", "namespace: argo")
 	w.declares(t, shop, ours, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pre, namespace: argo, annotations: {argocd.argoproj.io/hook: PreSync}}\n")
+	w.declares(t, shop, "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: warm-, namespace: argo, annotations: {argocd.argoproj.io/hook: PreSync}}\n")
 	const application = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: shop, namespace: argocd, annotations: {argocd.argoproj.io/refresh: normal}}\nspec: {project: default}\n"
 	const status = "status: {sync: {status: Synced}}\noperation: {sync: {revision: abc}}\n"
 	hook := "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pre, namespace: argo, finalizers: [argocd.argoproj.io/hook-finalizer], annotations: {argocd.argoproj.io/hook: PreSync}}\n"
@@ -351,6 +352,9 @@ func TestArgoCDAndItsMarks(t *testing.T) {
 		{"its tracking id", request{object: with(ours, "name: conf", id+"name: conf")}, "reconciler"},
 		{"a tracking id of another object", request{object: with(ours, "name: conf", strings.Replace(id, "conf", "other", 1)+"name: conf")}, "[field] metadata.annotations"},
 		{"a hook's finalizer", request{object: hook}, "reconciler"},
+		{"a hook that has only the beginning of a name", request{object: with(hook, "name: pre", "name: warm-1a2b3c4-presync-7, generateName: warm-")}, "reconciler"},
+		{"the name of such a hook begins otherwise", request{object: with(hook, "name: pre", "name: evil-1, generateName: warm-")}, "[object] Job argo/evil-1"},
+		{"a stolen token makes a hook of another beginning", request{object: with(hook, "name: pre", "name: war-1, generateName: war")}, "[object] Job argo/war-1"},
 		{"a hook's finalizer goes", request{old: hook, object: with(hook, "finalizers: [argocd.argoproj.io/hook-finalizer], ", "")}, "reconciler"},
 		{"its own status and operation", request{old: application, object: with(application, "argocd.argoproj.io/refresh: normal", "") + status}, "derived"},
 		{"the source of its own Application", request{old: application, object: with(application, "project: default", "project: admin") + status}, "[object] Application argocd/shop is declared by no accepted commit"},

@@ -3,6 +3,7 @@ package trace_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -28,7 +29,12 @@ type world struct {
 func (w *world) Lookup(key policies.Key) []*policies.Form {
 	var out []*policies.Form
 	for _, f := range w.forms {
-		if policies.KeyOf(f.Object, f.Object.Namespace) == key {
+		declared := policies.KeyOf(f.Object, f.Object.Namespace)
+		if prefix := key.Name; declared.Name == "" && strings.HasSuffix(prefix, "*") {
+			generate, _ := policies.Lookup(f.Object.Map(), policies.Path{"metadata", "generateName"})
+			declared.Name = fmt.Sprint(generate, "*")
+		}
+		if declared == key {
 			out = append(out, f)
 		}
 	}

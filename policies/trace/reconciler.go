@@ -34,7 +34,14 @@ func (r *review) applies() bool {
 // mayWrite says whether the actor is who applies a unit.
 func (r *review) mayWrite(unit policies.Unit) bool {
 	if unit.ServiceAccount != "" {
-		return r.c.Actor.User == "system:serviceaccount:"+unit.ServiceAccount
+		if r.c.Actor.User == "system:serviceaccount:"+unit.ServiceAccount {
+			return true
+		}
+		// Whether Argo CD impersonates is a setting that Git need not declare, and its controller may impersonate everybody: who holds
+		// its token gains nothing by writing under its own name.
+		if unit.Kind != "Application" {
+			return false
+		}
 	}
 	id := r.j.reconcilers[r.c.Actor.User]
 	switch unit.Kind {
@@ -60,7 +67,7 @@ func (r *review) forms() []*policies.Form {
 		return forms
 	}
 	unnamed := r.key
-	unnamed.Name = ""
+	unnamed.Name = generate + "*"
 	for _, f := range r.j.Index.Lookup(unnamed) {
 		if text(f.Object, "metadata", "generateName") == generate && strings.HasPrefix(r.key.Name, generate) {
 			forms = append(forms, f)

@@ -22,6 +22,7 @@ var (
 	apps   = policies.Unit{Kind: "Kustomization", Namespace: "flux-system", Name: "apps", Prune: true}
 	tenant = policies.Unit{Kind: "Kustomization", Namespace: "team-a", Name: "team", ServiceAccount: "team-a:reconciler", Prune: true}
 	shop   = policies.Unit{Kind: "Application", Namespace: "argocd", Name: "shop", Prune: true}
+	pay    = policies.Unit{Kind: "Application", Namespace: "argocd", Name: "pay", ServiceAccount: "pay:deployer", Prune: true}
 )
 
 const deployment = `apiVersion: apps/v1
@@ -69,6 +70,11 @@ kind: ConfigMap
 metadata: {name: conf, namespace: team-a}
 data: {a: "1"}
 `
+	ledger = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: ledger, namespace: pay}
+data: {a: "1"}
+`
 	widget = `apiVersion: widgets.example.k8s.io/v1
 kind: Widget
 metadata: {name: blue, namespace: shop}
@@ -86,6 +92,7 @@ func fleet(t testing.TB) *world {
 	w := &world{}
 	w.declares(t, apps, deployment, another, namespace, binding, secret, widget)
 	w.declares(t, tenant, tenants)
+	w.declares(t, pay, ledger)
 	return w
 }
 
@@ -143,6 +150,10 @@ func TestAReconcilerWritesWhatGitDeclaresAndNothingElse(t *testing.T) {
 		{"the account of the unit that declares it", request{user: "system:serviceaccount:team-a:reconciler", object: tenants}, "reconciler"},
 		{"a unit's account writes another image of its own object", request{user: "system:serviceaccount:team-a:reconciler", object: with(tenants, `"1"`, `"2"`)}, "[field] data.a"},
 		{"the controller itself in place of the account that the unit takes", request{object: tenants}, "[writer] ConfigMap team-a/conf is declared by Kustomization team-a/team, which system:serviceaccount:flux-system:kustomize-controller does not apply: system:serviceaccount:team-a:reconciler does"},
+		{"the account that an AppProject names", request{user: "system:serviceaccount:pay:deployer", object: ledger}, "reconciler"},
+		{"Argo CD's controller in place of the account that the AppProject names", request{user: argoUser, object: ledger}, "reconciler"},
+		{"the account that an AppProject names writes another value", request{user: "system:serviceaccount:pay:deployer", object: with(ledger, `"1"`, `"2"`)}, "[field] data.a"},
+		{"the account that an AppProject names for another unit", request{user: "system:serviceaccount:pay:deployer", object: another}, "[writer]"},
 		{"another reconciler", request{user: argoUser, object: deployment}, "[writer] Deployment shop/web is declared by Kustomization flux-system/apps, which"},
 		{"an account of the same name in another namespace", request{user: "system:serviceaccount:evil:kustomize-controller", object: deployment}, "[writer] Deployment shop/web as it is written is what commit abc123000000"},
 		{"a longer name that begins alike", request{user: fluxUser + "-2", object: deployment}, "[writer]"},
