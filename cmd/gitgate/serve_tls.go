@@ -27,7 +27,7 @@ func (f *tlsFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cert, "tls-cert", "", "PEM file of the serving certificate; read again when it changes")
 	flags.StringVar(&f.key, "tls-key", "", "PEM file of its key")
 	flags.StringVar(&f.secret, "tls-secret", "", "instead of files: NAMESPACE/NAME of a Secret for an authority of gitgate's own, which it makes, renews and signs its certificate with")
-	flags.StringArrayVar(&f.names, "tls-name", nil, "with --tls-secret: DNS name of the certificate, repeatable (gitgate.NAMESPACE.svc)")
+	flags.StringArrayVar(&f.names, "tls-name", nil, "with --tls-secret: DNS name or IP address of the certificate, repeatable (gitgate.NAMESPACE.svc)")
 	flags.StringVar(&f.webhook, "webhook-configuration", "", "with --tls-secret: name of the ValidatingWebhookConfiguration that is told the authority")
 	flags.StringVar(&f.clientCA, "client-ca", "", "PEM file of the authorities of clients' certificates: only the API server may connect then")
 	flags.StringArrayVar(&f.clientNames, "client-name", nil, "a name that a client's certificate has to have, repeatable: common name or DNS name")

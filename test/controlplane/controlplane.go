@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"gitgate.dev/gitgate/test/controlplane/binaries"
+	"gitgate.dev/gitgate/test/process"
 )
 
 // The components of a control plane, as Halt and Resume name them.
@@ -63,7 +64,7 @@ type ControlPlane struct {
 	endpoint string // https://127.0.0.1:PORT
 
 	mu         sync.Mutex
-	running    map[string]*process
+	running    map[string]*process.Process
 	ports      map[string]int
 	identities map[string]*identity
 	writing    sync.Mutex // keeps two callers from writing one kubeconfig at once
@@ -97,7 +98,7 @@ func New(ctx context.Context, o Options) (*ControlPlane, error) {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
-	cp := &ControlPlane{options: o, dir: o.Dir, running: map[string]*process{}, ports: map[string]int{}, identities: map[string]*identity{}}
+	cp := &ControlPlane{options: o, dir: o.Dir, running: map[string]*process.Process{}, ports: map[string]int{}, identities: map[string]*identity{}}
 	wanted := []string{Etcd, APIServer}
 	if o.ControllerManager {
 		wanted = append(wanted, ControllerManager)
@@ -152,7 +153,7 @@ func (cp *ControlPlane) Halt(name string) {
 	delete(cp.running, name)
 	cp.mu.Unlock()
 	if p != nil {
-		p.stop()
+		p.Stop()
 	}
 }
 
@@ -179,12 +180,7 @@ func (cp *ControlPlane) AuditLog() string { return cp.file("audit.log") }
 
 // Log is the last lines of what a component has written.
 func (cp *ControlPlane) Log(name string, lines int) string {
-	text, err := os.ReadFile(cp.file(name + ".log"))
-	if err != nil {
-		return ""
-	}
-	all := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	return process.Tail(cp.file(name+".log"), lines)
 }
 
 // Kubectl runs kubectl with a kubeconfig and returns what it wrote to both outputs.
@@ -229,7 +225,7 @@ func (cp *ControlPlane) attempt(ctx context.Context, name, program string) error
 	if err != nil {
 		return err
 	}
-	p, err := startProcess(program, args, cp.file(name+".log"))
+	p, err := process.Start(exec.Command(program, args...), cp.file(name+".log"))
 	if err != nil {
 		return err
 	}
@@ -247,10 +243,10 @@ func (cp *ControlPlane) attempt(ctx context.Context, name, program string) error
 			last = err
 		}
 		select {
-		case <-p.ended:
-			return fmt.Errorf("%s ended before it was ready: %v", name, p.err)
+		case <-p.Ended:
+			return fmt.Errorf("%s ended before it was ready: %v", name, p.Err)
 		case <-ctx.Done():
-			p.stop()
+			p.Stop()
 			return fmt.Errorf("%s did not become ready: %w; last: %v", name, ctx.Err(), last)
 		case <-tick.C:
 		}

@@ -11,17 +11,25 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"testing"
 )
+
+// T is what is wanted of a test: a testing.TB is one.
+type T interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	TempDir() string
+	Cleanup(func())
+}
 
 // Repo is a repository with a work tree.
 type Repo struct {
 	Dir string
-	t   testing.TB
+	t   T
 }
 
 // NewRepo makes an empty repository whose branch is main and whose commits are made by Test Author.
-func NewRepo(t testing.TB) *Repo {
+func NewRepo(t T) *Repo {
 	t.Helper()
 	r := &Repo{Dir: t.TempDir(), t: t}
 	r.Git("init", "--quiet", "--initial-branch=main")
@@ -33,6 +41,9 @@ func NewRepo(t testing.TB) *Repo {
 	r.Git("config", "receive.denyCurrentBranch", "ignore")
 	return r
 }
+
+// For is the same repository, whose methods end another test.
+func (r *Repo) For(t T) *Repo { return &Repo{Dir: r.Dir, t: t} }
 
 // Git runs git in the work tree and returns what it prints, without the last newline.
 func (r *Repo) Git(args ...string) string {
@@ -86,7 +97,7 @@ type Server struct {
 }
 
 // Serve serves r at URL + "/repo" until the test ends.
-func Serve(t testing.TB, r *Repo) *Server {
+func Serve(t T, r *Repo) *Server {
 	t.Helper()
 	program, err := exec.LookPath("git")
 	if err != nil {

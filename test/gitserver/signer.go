@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
 )
 
 // Signer is a person with an SSH key that ssh-keygen made.
@@ -15,7 +14,7 @@ type Signer struct {
 }
 
 // NewSigner makes a key for a person.
-func NewSigner(t testing.TB, principal string) *Signer {
+func NewSigner(t T, principal string) *Signer {
 	t.Helper()
 	s := &Signer{file: filepath.Join(t.TempDir(), "key")}
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", s.file).CombinedOutput(); err != nil {

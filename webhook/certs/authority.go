@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"time"
 )
 
@@ -30,7 +31,7 @@ const (
 	certLife      = 90 * 24 * time.Hour
 )
 
-// Renew returns what a is to be replaced by at a moment, for a server with these DNS names: a itself and false when it is good for
+// Renew returns what a is to be replaced by at a moment, for a server with these DNS names and IP addresses: a itself and false when it is good for
 // a third of its life and more. What is damaged is made anew.
 func (a Authority) Renew(names []string, now time.Time) (next Authority, changed bool, err error) {
 	if len(names) == 0 {
@@ -137,11 +138,17 @@ func newAuthority(now time.Time) (Authority, *x509.Certificate, crypto.Signer, e
 func serving(ca *x509.Certificate, caKey crypto.Signer, names []string, now time.Time) (cert, key []byte, err error) {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: names[0]},
-		DNSNames:    names,
 		NotBefore:   now.Add(-clockSkew),
 		NotAfter:    earlier(now.Add(certLife), ca.NotAfter),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	der, signer, err := sign(template, ca, caKey)
 	if err != nil {

@@ -55,6 +55,7 @@ func TestAnAuthorityIsRenewedWhenItIsDueAndNotBefore(t *testing.T) {
 		{"when two thirds of the certificate's life are over", nil, []string{name}, start.Add(61 * day), false, true},
 		{"when two thirds of the authority's life are over", nil, []string{name}, start.Add(244 * day), true, true},
 		{"for another name", nil, []string{name, "localhost"}, start, false, true},
+		{"for an IP address beside the name", nil, []string{name, "10.96.0.50", "fd00::50"}, start, false, true},
 		{"when the clock jumped back by days", nil, []string{name}, start.Add(-3 * day), true, true},
 		{"when the clock is a minute behind", nil, []string{name}, start.Add(-time.Minute), false, false},
 		{"when the certificate is damaged", func(a certs.Authority) certs.Authority { a.Cert = []byte("x"); return a }, []string{name}, start, false, true},

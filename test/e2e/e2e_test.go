@@ -1,0 +1,64 @@
+// Package e2e holds the scenes: what people, reconcilers, controllers and attackers do to a cluster with a gate, against the real
+// components of package world. Each scene has its own namespace and its own unit of the fleet; scenes of one world run one after the
+// other, as they share its branch.
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"gitgate.dev/gitgate/test/world"
+)
+
+// program is gitgate: built once for all worlds, or what -program names.
+var program = flag.String("program", "", "gitgate program to test, instead of one that is built from here")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		os.Exit(m.Run()) // every scene is left out
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if *program != "" {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "gitgate-e2e-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		*program, err = world.Build(context.Background(), dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// start starts a world for a test that -short leaves out.
+func start(t *testing.T, o world.Options) *world.World {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a real control plane")
+	}
+	o.Program = *program
+	return world.Start(t.Context(), t, o)
+}
+
+// wantAll wants each part in a text.
+func wantAll(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("it does not say %q:\n%s", p, text)
+		}
+	}
+}
+
+func short(commit string) string { return commit[:12] }
