@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"gitgate.dev/gitgate/desired/git"
@@ -62,6 +63,7 @@ func (b *Blamer) Field(ctx context.Context, d *Declared, field policies.Path) (b
 	if s.source == "" {
 		s.source = u.state.sourceAt(u.Source, s.commit)
 	}
+	s.File = b.renderer.labelled(s.source, s.File)
 	blame, err = b.Line(ctx, s.source, s.commit, s.Position)
 	return blame, s.Position, s.source, err
 }
@@ -96,7 +98,7 @@ func (b *Blamer) Line(ctx context.Context, source string, commit git.Hash, pos p
 	case pos.Line == 0 || pos.File == "" || commit == "":
 		return Blame{}, fmt.Errorf("blame of %s: which line it is about is not known", orElse(pos.File, "an object"))
 	}
-	lines, err := b.file(ctx, s, blamedFile{source, commit, pos.File})
+	lines, err := b.file(ctx, s, blamedFile{source, commit, strings.TrimPrefix(pos.File, s.Label)})
 	if err != nil {
 		return Blame{}, err
 	}

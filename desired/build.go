@@ -38,6 +38,7 @@ type build struct {
 	standing map[*made]bool          // what the round before took over; nil in the first round, when it may be all
 	fresh    map[policies.Key]*entry // what this round has declared so far
 	reached  []*made
+	rootless map[string]bool // sources without a unit of their own
 	problems []policies.Violation
 }
 
@@ -69,9 +70,16 @@ func (b *build) find(key policies.Key) *entry {
 func (b *build) old(m *made) bool { return b.from != nil && b.from.results[m.unit.id()] == m }
 
 func (b *build) state() (*State, error) {
+	if b.from != nil {
+		b.rootless = b.renderer.rootless(b.from.reached)
+	}
 	for round := 0; ; round++ {
 		if err := b.round(); err != nil {
 			return nil, err
+		}
+		if now := b.renderer.rootless(b.reached); round < maxRounds && !maps.Equal(now, b.rootless) {
+			b.rootless = now
+			continue
 		}
 		b.index, b.standing = b.declares()
 		b.fresh = nil
@@ -107,12 +115,31 @@ func (b *build) declares() (map[policies.Key]*entry, map[*made]bool) {
 	return index, standing
 }
 
+// rootless are the sources whose roots are no units, because they are listed for what refers to them: a unit that another source
+// declares renders the root folder, or renders a part of a repository whose root is all of it. The first source always has a root.
+func (r *Renderer) rootless(reached []*made) map[string]bool {
+	out := map[string]bool{}
+	for _, m := range reached {
+		s := r.sources[m.unit.Source]
+		if m.owner == nil || m.owner.source == s.Name || s.Name == r.o.Sources[0].Name || m.unit.Elsewhere != "" {
+			continue
+		}
+		if s.Path == "" || s.Path == m.unit.Path {
+			out[s.Name] = true
+		}
+	}
+	return out
+}
+
 // round goes once from the roots to everything that is reached from them.
 func (b *build) round() error {
 	b.reached, b.fresh, b.problems = nil, map[policies.Key]*entry{}, nil
 	seen := map[unitID]bool{}
 	var level []*declaration
 	for _, s := range b.renderer.o.Sources {
+		if b.rootless[s.Name] {
+			continue
+		}
 		level = append(level, &declaration{id: unitID{source: s.Name, name: b.renderer.sources[s.Name].Path}, source: s.Name})
 	}
 	for depth := 0; len(level) > 0; depth++ {
@@ -237,6 +264,7 @@ func (b *build) render(d *declaration) *made {
 	}
 	m.inputs = in.inputs(d.object)
 	m.layers, m.owner = layersOf(m.inputs.asked[m.unit.Source]), d.owner()
+	b.renderer.label(m)
 	return m
 }
 
@@ -315,7 +343,7 @@ func (b *build) below(d *declaration, m *made) []*declaration {
 		if err != nil {
 			continue
 		}
-		o := policies.NewObject(content, e.place.origin(), b.renderer.locator(m.unit.Source, e, content, m.layers, m.owner, nil), nil)
+		o := policies.NewObject(content, b.renderer.origin(m.unit.Source, e.place), b.renderer.locator(m.unit.Source, e, content, m.layers, m.owner, nil), nil)
 		o.Namespace = e.key.Namespace
 		out = append(out, &declaration{
 			id: unitID{kind: e.key.Kind, namespace: e.key.Namespace, name: e.key.Name}, object: e.content, source: m.unit.Source, from: o, place: e.place,
@@ -407,8 +435,8 @@ func (s *State) hold(from *State) {
 			}
 			o.unit.Problems = append(o.unit.Problems, policies.Violation{
 				Rule:    RuleTwice,
-				Message: fmt.Sprintf("%s of %s is declared by %s too (%s)", keyText(key), o.unit.String(), owners[0].unit.String(), placeText(owners[0].entry.place)),
-				Pos:     policies.Position{File: p.file, Line: p.line, Column: p.column},
+				Message: fmt.Sprintf("%s of %s is declared by %s too (%s)", keyText(key), o.unit.String(), owners[0].unit.String(), placeText(s.renderer.origin(owners[0].unit.Source, owners[0].entry.place))),
+				Pos:     policies.Position{File: s.renderer.labelled(o.unit.Source, p.file), Line: p.line, Column: p.column},
 				Fix:     "let one unit declare it",
 			})
 		}
@@ -478,11 +506,11 @@ func keyText(k policies.Key) string {
 	return k.Kind + " " + k.Namespace + "/" + k.Name
 }
 
-func placeText(p place) string {
-	if p.line == 0 {
-		return p.file
+func placeText(o policies.Origin) string {
+	if o.Line == 0 {
+		return o.File
 	}
-	return fmt.Sprintf("%s:%d", p.file, p.line)
+	return fmt.Sprintf("%s:%d", o.File, o.Line)
 }
 
 // cycles tells units that wait for each other.

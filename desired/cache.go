@@ -60,7 +60,7 @@ func (r *Renderer) scope() string {
 	fmt.Fprintf(h, "%s%q %q %q %q %q %q %q %q", cacheVersion, r.o.Version, r.o.FluxNamespace, r.o.ArgoCDNamespace, r.o.Clusters, r.o.Tracking, r.o.InstanceLabel, r.o.InstallationID, r.o.Cluster.Kubernetes)
 	fmt.Fprintf(h, "%q", r.o.Cluster.APIVersions)
 	for _, s := range r.o.Sources {
-		fmt.Fprintf(h, " %q %q %q %q", s.Name, s.URL, s.Branch, r.sources[s.Name].Path)
+		fmt.Fprintf(h, " %q %q %q %q %q", s.Name, s.URL, s.Branch, r.sources[s.Name].Path, s.Label)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }

@@ -181,7 +181,7 @@ func (r *reader) object(key policies.Key) *policies.Object {
 	if err != nil {
 		return nil
 	}
-	return policies.NewObject(content, e.place.origin(), &lookedUp{trees: r.trees, place: e.place, content: content}, nil)
+	return policies.NewObject(content, policies.Origin{File: e.place.file, Line: e.place.line, Column: e.place.column, Commit: string(e.place.commit)}, &lookedUp{trees: r.trees, place: e.place, content: content}, nil)
 }
 
 func serviceAccount(namespace, name string) string {

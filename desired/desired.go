@@ -26,6 +26,7 @@ type Source struct {
 	Branch string    // "" when that is not known: then it is any
 	Path   string    // slash-separated, from the repository's root; "" for the root itself
 	Repo   *git.Repo // where its commits are read
+	Label  string    // stands before the names of its files in places; "" for the repository that a person works in
 
 	// Trust says whose signatures count; nil asks for none. It is looked at by Index alone.
 	Trust *trust.Rules

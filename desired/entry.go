@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"sync/atomic"
 	"weak"
 
@@ -134,7 +135,7 @@ func (r *Renderer) object(e *entry, source string, files map[string]git.Hash, by
 		// The bytes were packed here, or their checksum was right. What cannot be read declares nothing that anything would equal.
 		content = map[string]any{"apiVersion": e.kind.APIVersion(), "kind": e.kind.Kind}
 	}
-	o := policies.NewObject(content, e.place.origin(), r.locator(source, e, content, files, by, templates), func(o *policies.Object) (map[string]any, error) {
+	o := policies.NewObject(content, r.origin(source, e.place), r.locator(source, e, content, files, by, templates), func(o *policies.Object) (map[string]any, error) {
 		form := stored(o)
 		if form.err != nil {
 			return nil, form.err
@@ -145,8 +146,36 @@ func (r *Renderer) object(e *entry, source string, files map[string]git.Hash, by
 	return o
 }
 
-func (p place) origin() policies.Origin {
-	return policies.Origin{File: p.file, Document: max(p.document, 0), Line: p.line, Column: p.column, Commit: string(p.commit)}
+// origin is where an object of a unit of a source is written, as messages name it.
+func (r *Renderer) origin(source string, p place) policies.Origin {
+	return policies.Origin{
+		File: r.labelled(orElse(p.source, source), p.file), Document: max(p.document, 0), Line: p.line, Column: p.column, Commit: string(p.commit),
+	}
+}
+
+// labelled is the name of a file of a source in messages.
+func (r *Renderer) labelled(source, file string) string {
+	s := r.sources[source]
+	if s == nil || file == "" || strings.HasPrefix(file, s.Label) {
+		return file
+	}
+	return s.Label + file
+}
+
+// label puts the labels of their sources on the places of a unit's problems: they are in the files that it renders, or in the one
+// of the object that declares it.
+func (r *Renderer) label(m *made) {
+	at := func(pos *policies.Position) {
+		if m.owner == nil || pos.File != r.labelled(m.owner.source, m.owner.place.file) {
+			pos.File = r.labelled(m.unit.Source, pos.File)
+		}
+	}
+	for i := range m.problems {
+		at(&m.problems[i].Pos)
+	}
+	for i := range m.opaque {
+		at(&m.opaque[i].Pos)
+	}
 }
 
 // locator is what finds the fields of an entry of u, nil when it is not known where it is written. content is its object's.

@@ -106,6 +106,9 @@ func TestFieldsOfTheExamplesAreWrittenWhereAPersonEditsThem(t *testing.T) {
 		{"a patch of a post-renderer", flux, "apps/Deployment", "payments/payments", "spec.revisionHistoryLimit", "apps/base/payments/release.yaml:22"},
 		{"a label of helm-controller", flux, "apps/Deployment", "payments/payments", "metadata.labels[helm.toolkit.fluxcd.io/name]", "apps/base/payments/release.yaml:4"},
 		{"a label of kustomize-controller", flux, "apps/Deployment", "shop/storefront", "metadata.labels[kustomize.toolkit.fluxcd.io/name]", "clusters/prod/apps.yaml:4"},
+		{"an object as a whole", flux, "apps/Deployment", "shop/storefront", "", "apps/base/storefront/deployment.yaml:1"},
+		{"an object as a whole that is generated", flux, "/ConfigMap", "shop/storefront-ghh26b95cc", "", "apps/base/storefront/kustomization.yaml:0"},
+		{"an object as a whole that a template makes", flux, "apps/Deployment", "payments/payments", "", "charts/service/templates/deployment.yaml:1"},
 		{"common metadata of a Kustomization", flux, "apps/Deployment", "shop/storefront", "metadata.labels.environment", "clusters/prod/apps.yaml:13"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -79,6 +79,11 @@ func (l *locator) Locate(p policies.Path, at policies.Aspect) (policies.Position
 	ctx, cancel := context.WithTimeout(context.Background(), locateTimeout)
 	defer cancel()
 	s := l.find(ctx, p, at)
+	source := s.source
+	if source == "" && l.owner != nil && s.commit == l.owner.place.commit {
+		source = l.owner.source
+	}
+	s.File = l.renderer.labelled(source, s.File)
 	return s.Position, s.steps
 }
 
@@ -104,7 +109,7 @@ func (l *locator) find(ctx context.Context, p policies.Path, at policies.Aspect)
 	if s, ok := l.written(template, p, at, want, has); ok {
 		return s
 	}
-	if has {
+	if has && len(p) > 0 {
 		l.layered.Do(func() { l.layers = l.read(ctx) })
 		for i := len(l.layers) - 1; i >= 0; i-- {
 			if pos, ok := l.layers[i].find(l, p, want); ok {

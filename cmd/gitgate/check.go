@@ -63,6 +63,7 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
 	flags.StringArrayVarP(&f.filenames, "filename", "f", nil, "the same as a PATH")
 	flags.StringVar(&f.base, "base", "", "judge the changes since this commit, as their reconcilers would send them")
 	flags.StringVar(&f.head, "head", "", "with --base: the commit that is to be merged (default HEAD)")
+	flags.BoolVar(&f.offline, "offline", false, "with --base: fetch no source that lies in another repository, and read what an earlier run fetched")
 	flags.BoolVar(&f.onlyNew, "only-new", false, "with --base: tell and count only what the change makes wrong, not what was wrong before")
 	flags.StringVar(&f.stdinFilename, "stdin-filename", "", "what stdin is called in messages (default \"-\")")
 	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "FORMAT or FORMAT=FILE, repeatable: "+strings.Join(report.Formats(), ", ")+" (default text)")

@@ -21,12 +21,15 @@ import (
 type baseFlags struct {
 	base, head string
 	onlyNew    bool
+	offline    bool
 }
 
 func (f *baseFlags) validate(paths []string) error {
 	switch {
 	case f.base == "" && f.head != "":
 		return usage("--head %s: needs --base, the commit that it is compared with", f.head)
+	case f.base == "" && f.offline:
+		return usage("--offline: needs --base: without it no source is fetched")
 	case f.base == "" && f.onlyNew:
 		return usage("--only-new: needs --base, the commit before the change")
 	case f.base != "" && len(paths) > 0:
@@ -46,7 +49,11 @@ func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) er
 	if err != nil {
 		return err
 	}
-	r, err := p.openRevisions(ctx, l.Config, l.rules)
+	listed, err := p.listedAt(ctx, f.configFlags, base)
+	if err != nil {
+		return err
+	}
+	r, err := p.openRevisions(ctx, l.Config, l.rules, otherSources{offline: f.offline, listed: listed})
 	if err != nil {
 		return err
 	}
@@ -94,9 +101,6 @@ func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) er
 	sum.Files, sum.Objects, sum.Elapsed = len(files), len(judged), time.Since(start)
 	for _, text := range opaque(after) {
 		fmt.Fprintf(p.stderr, "gitgate: %s\n", report.Line(text))
-	}
-	for _, name := range r.others {
-		fmt.Fprintf(p.stderr, "gitgate: source %s lies in another repository and is not judged here\n", report.Line(name))
 	}
 	for _, c := range changes {
 		if c.Kept != "" {

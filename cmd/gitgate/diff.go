@@ -71,6 +71,7 @@ Exit codes: 0 it could be told; 1 something that is declared cannot be rendered;
 	config.add(cmd)
 	cmd.Flags().StringVar(&f.base, "base", "", "the commit before the change")
 	cmd.Flags().StringVar(&f.head, "head", "", "the commit with the change (default HEAD)")
+	cmd.Flags().BoolVar(&f.offline, "offline", false, "fetch no source that lies in another repository: read what an earlier run fetched")
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	return cmd
 }
@@ -84,7 +85,11 @@ func (p *program) diff(ctx context.Context, f baseFlags, config configFlags, for
 	if err != nil {
 		return err
 	}
-	r, err := p.openRevisions(ctx, l.Config, l.rules)
+	listed, err := p.listedAt(ctx, config, base)
+	if err != nil {
+		return err
+	}
+	r, err := p.openRevisions(ctx, l.Config, l.rules, otherSources{offline: f.offline, listed: listed})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
+	"gitgate.dev/gitgate/report"
 )
 
 // revisions is this repository, and what the sources of gitgate.yaml that lie in it declare at its commits.
@@ -27,29 +29,34 @@ type revisions struct {
 	renderer *desired.Renderer
 	sources  []string // those that lie in this repository
 	repos    map[string]*git.Repo
-	cache    string   // folder for what was rendered before; "" for none
-	others   []string // those that lie in another one: what refers to them is opaque
+	cache    string // folder for what is kept between runs; "" for none
+	elsewhere
 }
 
-func (r *revisions) close() { r.repo.Close() }
+func (r *revisions) close() {
+	r.repo.Close()
+	r.elsewhere.close()
+}
 
 // openRevisions opens the repository of the current folder for the sources of a configuration. rules are those of the
-// configuration's version of Kubernetes.
-func (p *program) openRevisions(ctx context.Context, c *bundle.Config, rules *apiserver.Rules) (*revisions, error) {
+// configuration's version of Kubernetes. others says which of the sources in other repositories are read.
+func (p *program) openRevisions(ctx context.Context, c *bundle.Config, rules *apiserver.Rules, others otherSources) (*revisions, error) {
 	repo, root, err := git.Open(ctx, p.dir)
 	if err != nil {
 		return nil, exitWith(exitUsage, err)
 	}
 	r := &revisions{repo: repo, root: root, config: c, rules: rules, cache: p.cacheFolder(), repos: map[string]*git.Repo{}}
-	if err := r.open(ctx); err != nil {
-		repo.Close()
+	if err := r.open(ctx, others); err != nil {
+		r.close()
 		return nil, err
+	}
+	for _, why := range r.left {
+		fmt.Fprintf(p.stderr, "gitgate: %s\n", report.Line(why))
 	}
 	return r, nil
 }
 
-// cacheFolder is where what was rendered is kept between runs: below the user's cache folder, "" when there is none. It is safe to
-// delete.
+// cacheFolder is what is kept between runs: below the user's cache folder, "" when there is none. It is safe to delete.
 func (p *program) cacheFolder() string {
 	base := p.env("XDG_CACHE_HOME")
 	if base == "" && p.env("HOME") != "" {
@@ -58,10 +65,10 @@ func (p *program) cacheFolder() string {
 	if !filepath.IsAbs(base) {
 		return ""
 	}
-	return filepath.Join(base, "gitgate", "rendered")
+	return filepath.Join(base, "gitgate")
 }
 
-func (r *revisions) open(ctx context.Context) error {
+func (r *revisions) open(ctx context.Context, others otherSources) error {
 	if len(r.config.Sources) == 0 {
 		return usage("%s names no sources: it cannot be told what is declared", bundle.FileName)
 	}
@@ -72,7 +79,7 @@ func (r *revisions) open(ctx context.Context) error {
 	o := desired.Options{Rules: r.rules, Version: programIdentity()}
 	if r.cache != "" {
 		// A cache that cannot be opened makes the run slow, and no less right.
-		if cache, err := desired.OpenCache(r.cache, 0); err == nil {
+		if cache, err := desired.OpenCache(filepath.Join(r.cache, "rendered"), 0); err == nil {
 			o.Cache = cache
 		}
 	}
@@ -86,7 +93,14 @@ func (r *revisions) open(ctx context.Context) error {
 	}
 	for _, s := range r.config.Sources {
 		if !here(s) {
-			r.others = append(r.others, s.Name)
+			repo, err := r.fetch(ctx, s, others, r.cache)
+			if err != nil {
+				return exitWith(exitUnjudged, err)
+			}
+			if repo != nil {
+				r.repos[s.Name] = repo
+				o.Sources = append(o.Sources, desired.Source{Name: s.Name, URL: s.URL, Branch: s.Branch, Path: s.Path, Repo: repo, Label: s.Name + "//"})
+			}
 			continue
 		}
 		r.sources = append(r.sources, s.Name)
@@ -123,6 +137,7 @@ func (r *revisions) at(ctx context.Context, h git.Hash, from *desired.State) (*d
 	for _, s := range r.sources {
 		commits[s] = h
 	}
+	maps.Copy(commits, r.tips)
 	state, err := r.renderer.At(ctx, commits, from)
 	if err != nil {
 		return nil, exitWith(exitUnjudged, err)

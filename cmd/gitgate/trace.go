@@ -70,6 +70,7 @@ type traceFlags struct {
 	field     string
 	rev       string
 	live      string
+	offline   bool
 	format    string
 }
 
@@ -106,6 +107,7 @@ Exit codes: 0 it is declared, and a live object traces; 1 it is not declared, or
 	cmd.Flags().StringVar(&f.field, "field", "", "only this field, with what is below it: spec.replicas")
 	cmd.Flags().StringVar(&f.rev, "rev", "", "commit that is asked (default HEAD)")
 	cmd.Flags().StringVar(&f.live, "live", "", "file with the live object, or - for stdin")
+	cmd.Flags().BoolVar(&f.offline, "offline", false, "fetch no source that lies in another repository: read what an earlier run fetched")
 	cmd.Flags().StringVarP(&f.format, "output", "o", "text", "text or json")
 	return cmd
 }
@@ -124,7 +126,7 @@ func (p *program) trace(ctx context.Context, f traceFlags, kind, name string) er
 	if err != nil {
 		return err
 	}
-	r, err := p.openRevisions(ctx, l.Config, l.rules)
+	r, err := p.openRevisions(ctx, l.Config, l.rules, otherSources{offline: f.offline})
 	if err != nil {
 		return err
 	}
@@ -322,9 +324,6 @@ func traceOrigin(f traceField) string {
 		return "-"
 	}
 	at := fmt.Sprintf("%s:%d", report.Line(f.File), f.Line)
-	if f.Source != "" {
-		at += " of " + f.Source
-	}
 	if f.Commit == nil {
 		return at
 	}

@@ -135,6 +135,9 @@ func (m *Mirror) Accepted(context.Context) (Hash, error) {
 	return h, nil
 }
 
+// Newest is where the branch stood when it was last fetched, also after a rewrite; ErrNotFound before the first fetch.
+func (m *Mirror) Newest(ctx context.Context) (Hash, error) { return m.Resolve(ctx, remoteRef) }
+
 // Fetch brings the branch's history and says where it stands now. When the branch was rewritten the accepted commit stays where
 // it was until Accept names another. The whole history is fetched: which commits were once accepted depends on it.
 func (m *Mirror) Fetch(ctx context.Context) (Tip, error) {
