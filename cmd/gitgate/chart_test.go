@@ -43,9 +43,11 @@ func TestTheChartPassesItsOwnCheck(t *testing.T) {
 		{"as it comes", "{" + git + "}", 0, []string{"+ ValidatingWebhookConfiguration gitgate ", "+ PodDisruptionBudget gitgate/gitgate ", "+ CustomResourceDefinition breakglasses.gitgate.dev "}},
 		{"with cert-manager, monitoring and a client authority", "{" + git + ", mode: deny, tls: {source: cert-manager, certManager: {issuer: {name: ca}}, client: {secret: apiserver, names: [kube-apiserver]}}, serviceMonitor: {enabled: true}}", 0, []string{"+ Certificate gitgate/gitgate ", "+ ServiceMonitor gitgate/gitgate "}},
 		{"with a Secret and credentials of Git", "{" + git + ", replicas: 1, tls: {source: secret, secret: gate-tls, caBundle: x}, git: {repository: \"ssh://git@git.example.com/fleet.git\", secret: git}}", 0, []string{"+ Deployment gitgate/gitgate "}},
-		{"without a repository", "{mode: warn}", 1, []string{"repository"}},
-		{"with a value that it does not have", "{" + git + ", modes: warn}", 1, []string{"values of chart gitgate: they break the schema"}},
-		{"with a mode that there is not", "{" + git + ", mode: enforce}", 1, []string{"mode"}},
+		{"with owners of custom kinds", "{" + git + ", rbac: {owners: [{apiGroups: [argoproj.io], resources: [rollouts]}]}}", 0, []string{"+ ClusterRole gitgate "}},
+		{"with owners that name no kinds", "{" + git + ", rbac: {owners: [{apiGroups: [argoproj.io]}]}}", 1, []string{"values of chart gitgate: they break the schema: rbac.owners.0: lacks resources"}},
+		{"without a repository", "{mode: warn}", 1, []string{"git.repository: "}},
+		{"with a value that it does not have", "{" + git + ", modes: warn}", 1, []string{"values of chart gitgate: they break the schema: (root): has modes, which the schema does not know"}},
+		{"with a mode that there is not", "{" + git + ", mode: enforce}", 1, []string{"mode: expected one of [audit warn deny]"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -77,6 +79,9 @@ func TestTheChartPassesItsOwnCheck(t *testing.T) {
 			}
 			_, plan, _ := runIn(t, r.Dir, "", "diff", "--base", "before")
 			wantAll(t, plan+out+said, tc.want...)
+			if strings.Contains(out+said, "wildcard") {
+				t.Errorf("the chart asks for more than it needs:\n%s%s", out, said)
+			}
 		})
 	}
 }

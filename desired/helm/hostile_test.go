@@ -42,7 +42,8 @@ func TestWhatIsWrongWithAChartIsToldAtItsPlace(t *testing.T) {
 		{"output that is no manifest", template("a: b\n"), "chart/templates/a.yaml:1:1: what the template writes is no manifest"},
 		{"a chart for another Kubernetes", map[string]string{"chart/Chart.yaml": "apiVersion: v2\nname: a\nversion: 1.0.0\nkubeVersion: \"<1.20\"\n"}, "chart/Chart.yaml:4:1: chart wants Kubernetes <1.20"},
 		{"a library", map[string]string{"chart/Chart.yaml": "apiVersion: v2\nname: a\nversion: 1.0.0\ntype: library\n"}, "chart/Chart.yaml:4:1: chart is of type library"},
-		{"values that break the schema", chart(map[string]string{"values.yaml": "a: {b: secret-value}\n", "values.schema.json": `{"properties": {"a": {"properties": {"b": {"type": "integer"}}}}}`}), "chart/values.schema.json: values of chart shop: they break the schema: a.b: breaks type"},
+		{"values that the schema lacks or does not know", chart(map[string]string{"values.yaml": "a: {c: secret-value, d: e}\n", "values.schema.json": `{"properties": {"a": {"required": ["b"], "additionalProperties": false, "properties": {"d": {"enum": ["f", "g"]}}}}}`}), "chart/values.schema.json: values of chart shop: they break the schema: a.d: expected one of [f g]; a: has c, which the schema does not know; a: lacks b"},
+		{"values that break the schema", chart(map[string]string{"values.yaml": "a: {b: secret-value}\n", "values.schema.json": `{"properties": {"a": {"properties": {"b": {"type": "integer"}}}}}`}), "chart/values.schema.json: values of chart shop: they break the schema: a.b: is of type string, expected integer"},
 		{"a schema that is none", chart(map[string]string{"values.schema.json": `{"type": 3}`}), "chart/values.schema.json: values of chart shop: schema cannot be compiled"},
 	}
 	var charts []map[string]string

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 
 	"gitgate.dev/gitgate/desired/kustomize"
@@ -85,13 +87,31 @@ func validateOne(values map[string]any, schema []byte) (err error) {
 			if where == "" {
 				where = "(root)"
 			}
-			// The value is not told: it may be secret. The library's text has it, the kind of error has not.
-			told = append(told, where+": breaks "+strings.Join(e.ErrorKind.KeywordPath(), "/"))
+			told = append(told, where+": "+broken(e.ErrorKind))
 		}
 		for _, cause := range e.Causes {
 			leaves(cause)
 		}
 	}
 	leaves(invalid)
+	slices.Sort(told)
 	return fmt.Errorf("they break the schema: %s", strings.Join(told, "; "))
+}
+
+// broken says how a value breaks the schema. The value is not told: it may be secret, and the library's own text has it.
+func broken(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.Required:
+		return "lacks " + strings.Join(k.Missing, ", ")
+	case *kind.AdditionalProperties:
+		return "has " + strings.Join(k.Properties, ", ") + ", which the schema does not know"
+	case *kind.Type:
+		return "is of type " + k.Got + ", expected " + strings.Join(k.Want, " or ")
+	case *kind.Enum:
+		return fmt.Sprintf("expected one of %v", k.Want)
+	case *kind.Pattern:
+		return "does not match " + k.Want
+	default:
+		return "breaks " + strings.Join(k.KeywordPath(), "/")
+	}
 }
