@@ -64,6 +64,7 @@ type Change struct {
 	Namespaced bool    // the resource is namespaced
 	Object     *Object // nil for DELETE
 	Old        *Object // nil for CREATE, and where the door does not know it
+	Plain      bool    // Object is a document of any sort, which is sent to no API server: see NewDocument
 	Workload   *Object // what was written, when Object is the Pod that it would make; nil when Object was written
 	Actor      *Actor  // nil unless Knows has KnowsActor
 	Namespace  string  // the namespace the request is sent to; "" for a cluster-scoped object

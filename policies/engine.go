@@ -122,15 +122,15 @@ func (e *Engine) Decide(ctx context.Context, c *Change) Decision {
 }
 
 func (e *Engine) plan(c *Change) *plan {
-	t := target{c.Subject().Kind, c.Resource, c.Operation}
+	t := target{c.Subject().Kind, c.Resource, c.Operation, c.Plain}
 	if known, ok := e.plans.Load(t); ok {
 		return known.(*plan)
 	}
 	updated := t
 	updated.operation = Update
-	pod := target{GroupVersionKind{"", "v1", "Pod"}, Resource{Version: "v1", Resource: "pods"}, Create}
+	pod := target{GroupVersionKind{"", "v1", "Pod"}, Resource{Version: "v1", Resource: "pods"}, Create, false}
 	_, makesPods := templateOf(t.kind.GroupKind())
-	writes := t.resource.Subresource == "" && (t.operation == Create || t.operation == Update)
+	writes := !t.plain && t.resource.Subresource == "" && (t.operation == Create || t.operation == Update)
 	out := &plan{}
 	for _, p := range e.policies {
 		switch {

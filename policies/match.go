@@ -14,7 +14,17 @@ type Match struct {
 	Operations []Operation // empty: CREATE and UPDATE
 	NoPods     bool        // never ask it of the Pod that a workload would make, because its kind does so by itself
 	PodsToo    bool        // part of it is written for Pods: ask it of a workload's Pod even when it matches the workload; see Change.Workload
+	Plain      Plain       // whether it is asked about documents that are no Kubernetes objects; see Change.Plain
 }
+
+// Plain says how a policy stands to documents that are no Kubernetes objects. The zero value is asked about Kubernetes objects alone.
+type Plain int
+
+const (
+	NotPlain  Plain = iota // asked about Kubernetes objects
+	AlsoPlain              // asked about both
+	OnlyPlain              // asked about documents that are none
+)
 
 // KindRule matches requests by the kind of their object. "" matches every version or only the main resource; "*" everything.
 type KindRule struct{ Group, Version, Kind, Subresource string }
@@ -27,10 +37,18 @@ type target struct {
 	kind      GroupVersionKind
 	resource  Resource
 	operation Operation
+	plain     bool
 }
 
 func (m *Match) matches(t target) bool {
-	return m.covers(t.operation) && m.names(t)
+	return m.takes(t.plain) && m.covers(t.operation) && m.names(t)
+}
+
+func (m *Match) takes(plain bool) bool {
+	if plain {
+		return m.Plain != NotPlain
+	}
+	return m.Plain != OnlyPlain
 }
 
 func (m *Match) covers(op Operation) bool {

@@ -100,6 +100,8 @@ type Object struct {
 	Origin    Origin
 
 	content map[string]any
+	root    any // of a document; nil for an object
+	plain   bool
 	source  Source
 	stored  func(*Object) (map[string]any, error)
 	memo    memo
@@ -118,6 +120,23 @@ func NewObject(content map[string]any, origin Origin, source Source, stored func
 		o.Namespace, _ = meta["namespace"].(string)
 	}
 	return o
+}
+
+// NewDocument makes an object of what is no Kubernetes object: a document of any sort, whose root may be a map, a list or a scalar. What it
+// calls its apiVersion, kind and metadata is read as NewObject reads it, because policies that are written for kinds ask for them.
+func NewDocument(root any, origin Origin, source Source) *Object {
+	content, _ := root.(map[string]any)
+	o := NewObject(content, origin, source, nil)
+	o.root, o.plain = root, true
+	return o
+}
+
+// Value is what policies see of o: Settled, or the root of a document.
+func (o *Object) Value() any {
+	if o.plain {
+		return o.root
+	}
+	return o.Settled()
 }
 
 // WithStored returns an object that shares o's content and source and is stored as the given function says. o keeps its own.
@@ -194,6 +213,9 @@ func (o *Object) Line(n int) (text string, ok bool) {
 
 // String is the object's name in messages: Deployment shop/web, Namespace shop.
 func (o *Object) String() string {
+	if o.plain {
+		return "document " + o.Origin.File
+	}
 	name := o.Name
 	if name == "" {
 		name = "(unnamed)"

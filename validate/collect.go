@@ -97,6 +97,9 @@ func escapedTag(text []byte) bool {
 
 // collect is the first pass. What is wrong with a file is left for the second one to tell.
 func collect(ctx context.Context, o *Options, w *walker) (*kept, error) {
+	if o.Plain != nil {
+		return collectPlain(ctx, o, w)
+	}
 	k := &kept{mine: map[int]map[int]*policies.Object{}, big: map[int]bool{}, holders: map[string]*policies.Object{}}
 	stored := func(obj *policies.Object) (map[string]any, error) { return o.Rules.Stored(k.set, obj) }
 	want := newWanted(o.Engine)

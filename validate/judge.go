@@ -128,6 +128,9 @@ func (r *run) hand(file int, out *outcome, sink func(policies.Decision) error) (
 		r.sum.Malformed++
 	default:
 		r.sum.Objects++
+		if r.options.Plain != nil {
+			break
+		}
 		if first, doubled := r.seen.add(file, out.object, out.namespace); doubled {
 			r.sum.Duplicates++
 			out.decision.Results = append(out.decision.Results, duplicate(out.object, r.walker.files[first.file].name, int(first.line)))
@@ -144,6 +147,9 @@ func (r *run) hand(file int, out *outcome, sink func(policies.Decision) error) (
 
 // file makes the jobs of one file and gives them to emit, in order. It says no when the run is over.
 func (r *run) file(i int, emit func(*job) bool) bool {
+	if r.options.Plain != nil {
+		return emit(&job{last: true, work: func(ctx context.Context, _ *scratch) []outcome { return r.document(ctx, i) }})
+	}
 	if !r.kept.big[i] {
 		return emit(&job{last: true, work: func(ctx context.Context, buf *scratch) []outcome { return r.small(ctx, i, buf) }})
 	}
@@ -245,11 +251,7 @@ func (r *run) large(in io.Reader, i int, emit func(*job) bool) bool {
 func (r *run) object(ctx context.Context, i int, o *policies.Object) (out outcome) {
 	defer func() {
 		if v := recover(); v != nil {
-			err := &policies.PanicError{Value: v, Stack: debug.Stack()}
-			out = outcome{object: o, decision: policies.Decision{
-				Subject: policies.RefOf(o), Operation: policies.Create,
-				Results: []policies.Result{{Policy: manifestPolicy, Outcome: policies.Failed, Err: err}},
-			}}
+			out = panicked(o, v)
 		}
 	}()
 	if reason := notForCluster(o.Kind); reason != "" {
@@ -262,6 +264,15 @@ func (r *run) object(ctx context.Context, i int, o *policies.Object) (out outcom
 	}
 	c := r.change(o)
 	return outcome{object: o, namespace: c.Namespace, decision: r.options.Engine.Decide(ctx, c)}
+}
+
+// panicked is the outcome of an object that something panicked over, which is a bug and never a yes.
+func panicked(o *policies.Object, v any) outcome {
+	err := &policies.PanicError{Value: v, Stack: debug.Stack()}
+	return outcome{object: o, decision: policies.Decision{
+		Subject: policies.RefOf(o), Operation: policies.Create,
+		Results: []policies.Result{{Policy: manifestPolicy, Outcome: policies.Failed, Err: err}},
+	}}
 }
 
 // change is the creation of o, as merging it would send it to a cluster that does not have it.

@@ -30,6 +30,7 @@ type Options struct {
 	StdinFilename string    // what Stdin is called in messages; "" for "stdin"
 	Exclude       []Exclusion
 
+	Plain  *Plain // what is read is documents of any sort; nil for manifests
 	Engine *policies.Engine
 	Rules  Rules
 	Limits manifest.Limits // zero for the default ones
@@ -47,6 +48,13 @@ type Options struct {
 
 	// Progress, when it is not nil, is told how many of how many files are done. It is called by one goroutine at a time.
 	Progress func(done, total int)
+}
+
+// Plain says how files are read that hold no Kubernetes objects but documents of any sort: what a text holds, and which files of a folder are
+// read.
+type Plain struct {
+	Parse func(file string, text []byte, lim manifest.Limits) ([]*policies.Object, []manifest.Problem)
+	Reads func(name string) bool
 }
 
 // Exclusion is a file or folder that is not to be checked although it lies in a path or is one, such as gitgate.yaml itself: a
@@ -119,6 +127,9 @@ func Run(ctx context.Context, o Options, sink func(policies.Decision) error) (su
 		return sum, err
 	}
 	if sum.Objects == 0 && sum.Malformed == 0 && !o.AllowEmpty {
+		if o.Plain != nil {
+			return sum, fmt.Errorf("%w: no document in %s", ErrNothing, describePaths(o.Paths))
+		}
 		return sum, fmt.Errorf("%w: no Kubernetes object in %s", ErrNothing, describePaths(o.Paths))
 	}
 	return sum, nil

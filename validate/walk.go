@@ -183,7 +183,7 @@ func (w *walker) folder(ctx context.Context, name, real string, in place) error 
 	for _, e := range entries {
 		path := join(name, e.Name())
 		reason, excluded := w.excluded[filepath.Join(real, e.Name())]
-		manifestName := isManifestName(e.Name())
+		manifestName := w.reads(e.Name())
 		hidden := in.hidden || strings.HasPrefix(e.Name(), ".")
 		switch mode := e.Type(); {
 		case w.named[filepath.Join(real, e.Name())]: // by itself
@@ -242,7 +242,7 @@ func (w *walker) link(ctx context.Context, met symlink, known map[string]bool) e
 	link := met.name
 	real, err := realPath(link)
 	if err != nil {
-		if !isManifestName(link) {
+		if !w.reads(link) {
 			w.skip(link, "symbolic link that leads nowhere")
 			return nil
 		}
@@ -260,7 +260,7 @@ func (w *walker) link(ctx context.Context, met symlink, known map[string]bool) e
 	}
 	reason, excluded := w.excluded[real]
 	switch {
-	case !info.IsDir() && !isManifestName(link):
+	case !info.IsDir() && !w.reads(link):
 		w.others++
 	case excluded:
 		w.skip(link, reason)
@@ -339,6 +339,14 @@ func join(folder, name string) string {
 	default:
 		return folder + "/" + name
 	}
+}
+
+// reads says whether a file of this name, found in a folder, is read.
+func (w *walker) reads(name string) bool {
+	if p := w.options.Plain; p != nil {
+		return p.Reads(name)
+	}
+	return isManifestName(name)
 }
 
 func isManifestName(name string) bool {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"gitgate.dev/gitgate/document"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/report"
@@ -32,6 +33,7 @@ type checkFlags struct {
 	color         string
 	by            string
 	allowEmpty    bool
+	parser        string
 }
 
 func (p *program) checkCommand() *cobra.Command {
@@ -44,6 +46,9 @@ func (p *program) checkCommand() *cobra.Command {
 A PATH is a file, a folder that is read with its subfolders (.yaml, .yml, .json), or - for stdin. Without one, the paths of the
 sources in gitgate.yaml are judged, which is looked for from the current folder up to the root of the Git repository.
 
+With --parser NAME the files are documents of any sort, such as a Terraform plan or a Compose file. They have no schema, and are judged by packages
+of Rego and by Kyverno's policies in evaluation.mode JSON alone. auto goes by the files' names.
+
 With --base REV, exactly the changes are judged that merging --head (default HEAD) into REV would make the reconcilers send to the cluster: what the
 sources declare is rendered at both commits, and policies about updates and deletions are asked too. gitgate.yaml and the policies are those of --head.
 
@@ -53,6 +58,7 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
   gitgate check clusters/prod app.yaml
   helm template web charts/web | gitgate check - --stdin-filename charts/web
   gitgate check -o text -o sarif=gitgate.sarif
+  gitgate check --parser json plan.json   # a Terraform plan, by Rego
   gitgate check --base origin/main        # what merging this branch would change`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.check(cmd.Context(), f, append(slices.Clone(f.filenames), args...))
@@ -72,6 +78,7 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first object that is denied")
 	flags.StringVar(&f.failOn, "fail-on", "deny", "what makes the exit code 1: deny, or warn for warnings too")
 	flags.StringVar(&f.color, "color", "auto", "auto (on a terminal, unless NO_COLOR is set), always or never")
+	flags.StringVar(&f.parser, "parser", "", "judge documents that are no Kubernetes objects, by Rego and by Kyverno's policies in mode JSON: "+strings.Join(document.Names(), ", "))
 	flags.StringVar(&f.by, "by", "", "control: say for each control of the policies how the objects stand to it, for auditors (text and json)")
 	flags.BoolVar(&f.allowEmpty, "allow-empty", false, "that there is nothing to check is no error")
 	complete := func(values ...string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -80,7 +87,7 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
 		}
 	}
 	for name, values := range map[string][]string{
-		"output": report.Formats(), "fail-on": {"deny", "warn"}, "color": {"auto", "always", "never"}, "by": {"control"}, "kubernetes-version": bundle.Versions(),
+		"output": report.Formats(), "fail-on": {"deny", "warn"}, "color": {"auto", "always", "never"}, "by": {"control"}, "parser": document.Names(), "kubernetes-version": bundle.Versions(),
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(name, complete(values...)); err != nil {
 			panic(err)
@@ -97,6 +104,10 @@ func (f *checkFlags) validate(paths []string) error {
 		return usage("--color %s: expected auto, always or never", f.color)
 	case f.by != "" && f.by != "control":
 		return usage("--by %s: expected control", f.by)
+	case f.parser != "" && f.base != "":
+		return usage("--parser and --base exclude each other: what reconcilers send are Kubernetes objects")
+	case f.parser != "" && len(paths) == 0:
+		return usage("--parser %s: nothing to check, name files, folders or -", f.parser)
 	case f.missing.ignore && f.missing.deny:
 		return usage("--ignore-missing-schemas and --strict-schemas exclude each other: choose one")
 	case f.stdinFilename != "" && !slices.Contains(paths, "-"):
@@ -136,6 +147,14 @@ func (p *program) check(ctx context.Context, f checkFlags, paths []string) error
 	if f.base != "" {
 		return p.checkBase(ctx, f, outs)
 	}
+	var parser *document.Parser
+	if f.parser != "" {
+		named, err := document.Named(f.parser)
+		if err != nil {
+			return usage("--%w", err)
+		}
+		parser, f.plain = &named, true
+	}
 	files := slices.DeleteFunc(slices.Clone(paths), func(name string) bool { return name == "-" })
 	if err := p.exist(files); err != nil {
 		return err
@@ -149,7 +168,10 @@ func (p *program) check(ctx context.Context, f checkFlags, paths []string) error
 			return err
 		}
 	}
-	return p.judge(ctx, f, l, outs, paths)
+	if parser != nil && !slices.ContainsFunc(l.Engine.Policies(), func(q *policies.Policy) bool { return q.Match.Plain != policies.NotPlain }) {
+		return usage("--parser %s: no policy judges documents that are no Kubernetes objects, expected one in Rego or of Kyverno in evaluation.mode JSON", f.parser)
+	}
+	return p.judge(ctx, f, l, outs, paths, parser)
 }
 
 // exist says which of the paths are not there, all at once.

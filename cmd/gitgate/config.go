@@ -22,6 +22,7 @@ type configFlags struct {
 	file       string
 	kubernetes string
 	missing    missing
+	plain      bool // documents that are no Kubernetes objects are to be judged
 }
 
 // loaded is a bundle and where it came from.
@@ -74,7 +75,7 @@ func (p *program) compile(ctx context.Context, flags configFlags, files fs.FS, n
 			return nil, err
 		}
 		c.Kubernetes = l.rules.Version() // the digest is then that of a file which says so
-		return kinds(c, host, l.rules, door{missing: flags.missing})
+		return kinds(c, host, l.rules, door{missing: flags.missing, plain: flags.plain})
 	}
 	if name != "" {
 		l.dir, l.prefix = dir, p.shown(dir)

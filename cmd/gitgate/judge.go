@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"gitgate.dev/gitgate/document"
 	"gitgate.dev/gitgate/manifest"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/opa"
@@ -17,7 +18,7 @@ import (
 var errFailFast = errors.New("--fail-fast, and an object is denied")
 
 // judge runs the check and writes every report. The exit code is that of the verdict, whatever the format.
-func (p *program) judge(ctx context.Context, f checkFlags, l *loaded, outs []output, paths []string) error {
+func (p *program) judge(ctx context.Context, f checkFlags, l *loaded, outs []output, paths []string, parser *document.Parser) error {
 	failOnWarn := f.failOn == "warn"
 	root := gitRoot(p.dir)
 	if root == "" {
@@ -42,6 +43,9 @@ func (p *program) judge(ctx context.Context, f checkFlags, l *loaded, outs []out
 		Limits:     manifest.Limits{Document: l.Config.Limits.DocumentSize, Depth: l.Config.Limits.Depth},
 		AllowEmpty: f.allowEmpty, Progress: progress.files,
 		Online: slices.ContainsFunc(l.Config.Rego.AllowBuiltins, opa.Online),
+	}
+	if parser != nil {
+		run.Plain = &validate.Plain{Parse: parser.Parse, Reads: parser.Reads}
 	}
 	met, runErr := validate.Run(ctx, run, func(d policies.Decision) error {
 		sum.Count(&d)

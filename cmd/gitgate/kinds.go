@@ -27,6 +27,7 @@ import (
 // door is what a door asks of the kinds. The zero value is that of gitgate check.
 type door struct {
 	missing  missing
+	plain    bool // it has documents that are no Kubernetes objects
 	answered bool // the API server has judged each object by its schema before it is asked about
 	// trace makes the policy that asks which commit declared a change; nil at a door that has no cluster's requests.
 	trace func(context.Context, *bundle.Config, *apiserver.Rules) ([]*policies.Policy, error)
@@ -85,7 +86,7 @@ func kinds(c *bundle.Config, host bundle.Host, rules *apiserver.Rules, d door) (
 		{
 			Name:    "kyverno",
 			Claims:  kyverno.Claims,
-			Compile: kyverno.Compiler(kyverno.Options{Warn: host.Warn, API: rules, Convert: rules.Convert}),
+			Compile: kyverno.Compiler(kyverno.Options{Warn: host.Warn, API: rules, Convert: rules.Convert, Plain: d.plain}),
 		},
 		{
 			Name:    "gatekeeper",

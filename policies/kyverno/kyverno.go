@@ -23,6 +23,7 @@ type Options struct {
 	Warn    func(error)         // told what is in a policy and is no validation, with its position; may be nil
 	API     admission.API       // what the API server serves, for policies in CEL; may be nil
 	Convert admission.Converter // for policies in CEL; may be nil
+	Plain   bool                // documents that are no Kubernetes objects are judged
 }
 
 // Claims says whether a document is Kyverno's, of its classic engine or of its policies in CEL, in any version.
@@ -64,7 +65,7 @@ func Compiler(o Options) policies.Compiler {
 				b.document(d.Object)
 			}
 		}
-		inCEL, err := celpolicy.Compile(ctx, celpolicy.Options{Warn: o.Warn, API: o.API, Convert: o.Convert}, newer)
+		inCEL, err := celpolicy.Compile(ctx, celpolicy.Options{Warn: o.Warn, API: o.API, Convert: o.Convert, Plain: o.Plain}, newer)
 		if err = errors.Join(append(b.errs, err)...); err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ const rule = "deny"
 // Dress makes a compiled policy one of the library: of its kind, with its page, and asked only where it has something to say.
 func Dress(p *policies.Policy) {
 	p.Kind, p.URL = Kind, URLOf(p.Name)
+	p.Match.Plain = policies.NotPlain
 	p.Rules = slices.DeleteFunc(p.Rules, func(id string) bool { return id == rule })
 	judge, name := p.Judge, p.Name
 	p.Judge = func(ctx context.Context, c *policies.Change) (policies.Finding, error) {

@@ -19,7 +19,7 @@ type valueKey struct{}
 // Value is o as a Rego value, made once for all policies.
 func Value(o *policies.Object) (*ast.Term, error) {
 	v, err := o.Derive(valueKey{}, func() (any, error) {
-		t, err := Term(o.Settled())
+		t, err := Term(o.Value())
 		if err != nil {
 			return nil, fmt.Errorf("object %s as a Rego value: %w", o, err)
 		}

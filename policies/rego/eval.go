@@ -126,12 +126,13 @@ type asked struct {
 	kind, workload policies.GroupVersionKind
 	subresource    string
 	operation      policies.Operation
+	plain          bool // a document of any sort
 }
 
 // plan is what is asked about such objects. A workload's Pod is asked about by the units that are written for Pods and not for
 // the workload itself.
 func (s *suite) plan(c *policies.Change) []query {
-	of := asked{kind: c.Subject().Kind, subresource: c.Resource.Subresource, operation: c.Operation}
+	of := asked{kind: c.Subject().Kind, subresource: c.Resource.Subresource, operation: c.Operation, plain: c.Plain}
 	if c.Workload != nil {
 		of.workload = c.Workload.Kind
 	}
@@ -140,7 +141,7 @@ func (s *suite) plan(c *policies.Change) []query {
 	}
 	var out []query
 	for i, p := range s.packages {
-		if p.combine || !p.asksAt(of.operation) {
+		if p.combine || !p.asksAt(of.operation) || of.plain && p.isReview() {
 			continue
 		}
 		var units []*unit

@@ -50,6 +50,9 @@ func (s *suite) policies(notes *annotations) ([]*policies.Policy, error) {
 			policy.Match.Operations = operations(p, reached, p.needs)
 		}
 		p.operations = policy.Match.Operations
+		if !p.isReview() {
+			policy.Match.Plain = policies.AlsoPlain
+		}
 		if p.combine {
 			policy.Match.NoPods = true
 			policy.Refers = []policies.GroupKind{{Group: "*", Kind: "*"}}

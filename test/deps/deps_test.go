@@ -94,6 +94,7 @@ func TestARuleThatIsBrokenIsNamed(t *testing.T) {
 		{"bundle that imports a kind", "policies/bundle>policies/rego", "bundle imports neither"},
 		{"library that imports a kind", "policies/library>policies/rego", "library imports policies and nothing else"},
 		{"cluster that imports a kind", "cluster>policies/trace", "cluster imports policies and nothing else"},
+		{"document that imports a door", "document>validate", "document imports manifest, policies and nothing else"},
 		{"manifest that imports apiserver", "manifest>apiserver", "manifest imports policies and nothing else"},
 		{"OPA in the wrong place", "policies/cel>github.com/open-policy-agent/opa/ast", "OPA is imported only under policies/opa"},
 		{"Kyverno in the wrong place", "policies/cel>github.com/kyverno/api", "Kyverno is imported only under"},

@@ -93,6 +93,9 @@ var importRules = []importRule{
 	{"breakglass imports policies and nothing else of the product", in("breakglass"), func(g *graph, p string) bool { return g.own[p] && p != "breakglass" && p != "policies" }},
 	{"bundle imports neither kinds of policy, doors, report nor library: what it needs of them is handed to it", in("policies/bundle"), ownIn(append([]string{"report", "policies/library"}, slices.Concat(kinds, doors)...)...)},
 	{"library imports policies and nothing else: what compiles its documents is handed them", in("policies/library"), func(g *graph, p string) bool { return p != "policies" && !g.standard[p] }},
+	{"document imports manifest, policies and nothing else of the product", in("document"), func(g *graph, p string) bool {
+		return g.own[p] && !under(p, "document", "manifest") && p != "policies"
+	}},
 	{"manifest imports policies and nothing else of the product", in("manifest"), func(g *graph, p string) bool { return g.own[p] && !under(p, "manifest") && p != "policies" }},
 	{
 		"apiserver and desired import neither kinds of policy, doors, bundle nor report",

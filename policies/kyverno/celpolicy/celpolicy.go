@@ -25,6 +25,7 @@ type Options struct {
 	Warn    func(error)         // told what is in a policy and is no validation, with its position; may be nil
 	API     admission.API       // nil: a policy is asked of the versions that it names alone, and objects by resource are not found
 	Convert admission.Converter // nil: a policy that wants to see an object in another version than it is written in fails
+	Plain   bool                // documents that are no Kubernetes objects are judged
 	Answers *Answers            // what a test gives in place of a cluster and the network; nil otherwise
 	Now     func() time.Time    // when exceptions end; nil for the system's clock
 }
@@ -141,8 +142,8 @@ func (b *bundle) foreign(o *policies.Object, d *document) bool {
 		b.ignore(o, at, "%s judges requests to services (evaluation.mode %s), which are no manifests; ignored", o, d.Spec.mode())
 		return true
 	case modeJSON:
-		if b.options.Answers == nil {
-			b.ignore(o, at, "%s judges payloads that are no Kubernetes objects (evaluation.mode JSON); no manifest is judged by it", o)
+		if b.options.Answers == nil && !b.options.Plain {
+			b.ignore(o, at, "%s judges payloads that are no Kubernetes objects (evaluation.mode JSON); no manifest is judged by it, but what gitgate check --parser reads", o)
 		}
 	}
 	return false

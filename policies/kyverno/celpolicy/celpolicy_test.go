@@ -405,8 +405,8 @@ func TestPoliciesOfPayloadsAreAskedOfWhatIsNoObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	for value, want := range map[int64]policies.Verdict{5: policies.Denied, 15: policies.Allow} {
-		o := policies.NewObject(map[string]any{"value": value}, policies.Origin{}, nil, nil)
-		if d := e.Decide(context.Background(), &policies.Change{Operation: policies.Create, Object: o}); d.Verdict() != want || len(d.Results) != 1 {
+		o := policies.NewDocument(map[string]any{"value": value}, policies.Origin{}, nil)
+		if d := e.Decide(context.Background(), &policies.Change{Operation: policies.Create, Object: o, Plain: true}); d.Verdict() != want || len(d.Results) != 1 {
 			t.Errorf("value %d: got %v with %d results, expected %v", value, d.Verdict(), len(d.Results), want)
 		}
 	}

@@ -65,7 +65,7 @@ func TestWhatIsNoValidationIsTold(t *testing.T) {
 	}
 	for mode, want := range map[string]string{
 		"Envoy": "judges requests to services (evaluation.mode Envoy), which are no manifests; ignored",
-		"JSON":  "judges payloads that are no Kubernetes objects (evaluation.mode JSON); no manifest is judged by it",
+		"JSON":  "judges payloads that are no Kubernetes objects (evaluation.mode JSON); no manifest is judged by it, but what gitgate check --parser reads",
 	} {
 		var told []string
 		o := celpolicy.Options{Warn: func(err error) { told = append(told, err.Error()) }}

@@ -101,7 +101,7 @@ func (p *program) payload(ctx context.Context, c *policies.Change) (policies.Fin
 	if err != nil {
 		return policies.Finding{}, err
 	}
-	return p.evaluate(ctx, r, &inputs{content: c.Object.Map(), object: c.Object.Map(), root: "object"}, 0).finding(nil)
+	return p.evaluate(ctx, r, &inputs{content: c.Object.Map(), object: c.Object.Value(), root: "object"}, 0).finding(nil)
 }
 
 // result is what a program says of a request.

@@ -285,8 +285,7 @@ func (p *policy) coarse() policies.Match {
 	out := policies.Match{NoPods: true}
 	for _, program := range p.programs {
 		if program.matcher == nil {
-			// In mode JSON: what is no Kubernetes object has no kind.
-			out.Kinds = append(out.Kinds, policies.KindRule{})
+			out.Plain = policies.OnlyPlain // mode JSON
 			continue
 		}
 		one := admission.Coarse(program.constraints)

@@ -281,7 +281,7 @@ func (f *foreign) judge(ctx context.Context, t *test, c *policies.Change, operat
 	}
 	asked := withoutMemo(c)
 	if f.json {
-		asked.Object, operation = bare(c.Object), policies.Create
+		asked.Object, operation, asked.Plain = bare(c.Object), policies.Create, true
 	}
 	switch operation {
 	case policies.Update:
