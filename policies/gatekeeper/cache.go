@@ -24,6 +24,14 @@ type sharedCache struct {
 	nodes map[int]*cacheNode
 }
 
+// forget drops all values. What a query that failed leaves behind may be half of a rule's value: of a rule that has two, the first, which the
+// next template would take for the only one.
+func (c *sharedCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = map[int]*cacheNode{}
+}
+
 // of is the node of a common rule.
 func (c *sharedCache) of(id int) *cacheNode {
 	n := c.nodes[id]

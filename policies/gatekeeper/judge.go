@@ -129,12 +129,14 @@ func (k *constraint) ask(ctx context.Context, c *policies.Change, op policies.Op
 	if err != nil {
 		return policies.Finding{}, err
 	}
-	shared, err := c.Derive(sharedKey{k.template.rules, op}, func() (any, error) { return &sharedCache{nodes: map[int]*cacheNode{}}, nil })
+	v, err := c.Derive(sharedKey{k.template.rules, op}, func() (any, error) { return &sharedCache{nodes: map[int]*cacheNode{}}, nil })
 	if err != nil {
 		return policies.Finding{}, err
 	}
-	answer, undefined, err := k.query(ctx, review, k.template.extra(c), newRuleCache(k.template.common, shared.(*sharedCache)))
+	shared := v.(*sharedCache)
+	answer, undefined, err := k.query(ctx, review, k.template.extra(c), newRuleCache(k.template.common, shared))
 	if err != nil {
+		shared.forget()
 		return policies.Finding{}, k.template.failure(err)
 	}
 	finding, err := read(answer)

@@ -108,3 +108,26 @@ func BenchmarkPodSecurityTemplates(b *testing.B) {
 		}
 	}
 }
+
+// A rule with two values has the first one in what was computed when a template fails: the next one is not to take it for the only one.
+func TestWhatAFailedTemplateComputedIsNotTakenByTheNext(t *testing.T) {
+	const rego = "package judged\nviolation[{\"msg\": \"three\"}] { x == 3 }\nx = 1 { input.review.kind }\nx = 2 { input.review.object }\n"
+	text := template(rego) + constraint("")
+	other := strings.ReplaceAll(strings.ReplaceAll(text, "Judged", "Other"), "{name: judged}", "{name: other}")
+	e, err := policies.New(mustCompile(t, text+other), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := e.Decide(t.Context(), &policies.Change{
+		Operation: policies.Create, Object: object(t, pod), Resource: policies.Resource{Version: "v1", Resource: "pods"}, Namespaced: true, Namespace: "shop",
+		Knows: policies.KnowsOld,
+	})
+	if len(d.Results) != 2 {
+		t.Fatalf("%d results", len(d.Results))
+	}
+	for _, r := range d.Results {
+		if r.Outcome != policies.Failed {
+			t.Errorf("%s %s, expected that it could not judge", r.Policy.Name, r.Outcome)
+		}
+	}
+}

@@ -84,12 +84,13 @@ func (s *suite) combine(ctx context.Context, c *policies.Change, p *pkg) *combin
 			ast.Item(ast.InternedTerm("contents"), t))
 	}
 	in := &input{term: ast.ArrayTerm(items...), virtual: topdown.NewVirtualCache()}
-	bindings, undefined, err := s.run(ctx, queryOf(0, p, p.units).body, in, &opa.View{Root: s.data.value.Value.(ast.Object), Extra: s.extra(c)})
+	q := queryOf(0, p, p.units)
+	bindings, undefined, err := s.run(ctx, q.body, in, &opa.View{Root: s.data.value.Value.(ast.Object), Extra: s.extra(c)})
 	if err != nil {
 		out.err = s.failure(p, err)
 		return out
 	}
-	out.finding, out.err = read(p, p.units, bindings, in.term.Value, "")
+	out.finding, out.err = read(p, q, bindings, in.term.Value, "")
 	out.finding.Evidence = append(out.finding.Evidence, s.undefined(undefined)...)
 	for i := range out.finding.Violations {
 		out.owners = append(out.owners, out.own(&out.finding.Violations[i]))

@@ -30,12 +30,20 @@ type suite struct {
 	strict   bool
 	timeout  time.Duration
 
-	plans     sync.Map // asked -> []query
+	plans     sync.Map // asked -> *plan
 	planCount atomic.Int64
 }
 
 // maxPlans bounds what objects of invented kinds can make a suite remember.
 const maxPlans = 4096
+
+// plan is what is asked about objects of one kind.
+type plan struct {
+	queries []query
+	objects []query // those of packages that see the object itself
+	// together asks all of these in one conjunction; nil when there are not several.
+	together ast.Body
+}
 
 // query is what is asked of one package about objects of one kind: the units that can hold for it, in one conjunction in which
 // each is evaluated once. All of them are sets, so none can make another undefined.
@@ -79,10 +87,48 @@ func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
 	}
 	in := &inputs{change: c}
 	txn := &opa.View{Root: s.data.value.Value.(ast.Object), Extra: s.extra(c)}
-	for _, q := range s.plan(c) {
-		out[q.index] = s.ask(ctx, c, q, in, txn)
+	plan := s.plan(c)
+	together := s.askTogether(ctx, c, plan, in, txn, out)
+	for _, q := range plan.queries {
+		if !together || s.packages[q.index].isReview() {
+			out[q.index] = s.ask(ctx, c, q, in, txn)
+		}
 	}
 	return out
+}
+
+// askTogether puts the queries of all packages that see the object itself as one, which costs a part of what they cost one by one, and
+// says whether it did. It did not when any of them cannot be asked or fails on the way: then each is asked by itself, so that what
+// went wrong, and the time it takes, is the one package's own.
+func (s *suite) askTogether(ctx context.Context, c *policies.Change, plan *plan, in *inputs, txn *opa.View, out answers) bool {
+	if plan.together == nil {
+		return false
+	}
+	var seen *input
+	for _, q := range plan.objects {
+		p := s.packages[q.index]
+		if p.needs.missing(c) != nil {
+			return false
+		}
+		var err error
+		if seen, err = in.of(p, c.Operation); err != nil {
+			return false
+		}
+	}
+	object, err := opa.Named(c.Subject())
+	if err != nil {
+		return false
+	}
+	bindings, undefined, err := s.run(ctx, plan.together, seen, txn)
+	if err != nil || len(undefined) > 0 {
+		seen.forget() // the packages are to meet it themselves
+		return false
+	}
+	for _, q := range plan.objects {
+		finding, err := read(s.packages[q.index], q, bindings, object.Value, c.Subject().Origin.File)
+		out[q.index] = answer{finding, err}
+	}
+	return true
 }
 
 // ask puts a query to its package.
@@ -104,7 +150,7 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 		if err != nil {
 			return answer{err: err}
 		}
-		finding, err := read(p, q.units, bindings, object.Value, c.Subject().Origin.File)
+		finding, err := read(p, q, bindings, object.Value, c.Subject().Origin.File)
 		if err == nil {
 			finding.Evidence = append(finding.Evidence, s.undefined(undefined)...)
 		}
@@ -131,15 +177,15 @@ type asked struct {
 
 // plan is what is asked about such objects. A workload's Pod is asked about by the units that are written for Pods and not for
 // the workload itself.
-func (s *suite) plan(c *policies.Change) []query {
+func (s *suite) plan(c *policies.Change) *plan {
 	of := asked{kind: c.Subject().Kind, subresource: c.Resource.Subresource, operation: c.Operation, plain: c.Plain}
 	if c.Workload != nil {
 		of.workload = c.Workload.Kind
 	}
 	if known, ok := s.plans.Load(of); ok {
-		return known.([]query)
+		return known.(*plan)
 	}
-	var out []query
+	out := &plan{}
 	for i, p := range s.packages {
 		if p.combine || !p.asksAt(of.operation) || of.plain && p.isReview() {
 			continue
@@ -152,7 +198,15 @@ func (s *suite) plan(c *policies.Change) []query {
 			}
 		}
 		if len(units) > 0 {
-			out = append(out, queryOf(i, p, units))
+			out.queries = append(out.queries, queryOf(i, p, units))
+		}
+	}
+	out.objects = slices.DeleteFunc(slices.Clone(out.queries), func(q query) bool { return s.packages[q.index].isReview() })
+	if len(out.objects) > 1 {
+		for _, q := range out.objects {
+			for _, e := range q.body {
+				out.together.Append(e.Copy())
+			}
 		}
 	}
 	if s.planCount.Load() < maxPlans {
@@ -165,25 +219,35 @@ func (s *suite) plan(c *policies.Change) []query {
 
 // queryOf asks units of a package, which is the index-th.
 func queryOf(index int, p *pkg, units []*unit) query {
+	q := query{index: index, units: units}
 	var exprs []*ast.Expr
 	for i, u := range units {
-		exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(unitVar(i)), ast.NewTerm(u.ref)))
+		exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(q.unitVar(i)), ast.NewTerm(u.ref)))
 	}
 	if p.exceptions != nil {
-		exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(exceptionsVar), ast.NewTerm(p.exceptions.ref)))
+		exprs = append(exprs, ast.Equality.Expr(ast.NewTerm(q.exceptionsVar()), ast.NewTerm(p.exceptions.ref)))
 	}
-	return query{index: index, units: units, body: ast.NewBody(exprs...)}
+	q.body = ast.NewBody(exprs...)
+	return q
 }
 
-const exceptionsVar = ast.Var("exceptions")
+// The variables of a query's answers have names of their own, so that queries can be one.
 
-func unitVar(i int) ast.Var { return ast.Var("unit" + strconv.Itoa(i)) }
+func (q query) exceptionsVar() ast.Var { return ast.Var("exceptions" + strconv.Itoa(q.index)) }
+
+func (q query) unitVar(i int) ast.Var {
+	return ast.Var("unit" + strconv.Itoa(q.index) + "of" + strconv.Itoa(i))
+}
 
 // input is what packages of one kind of input see, and what they have computed of it.
 type input struct {
 	term    *ast.Term
 	virtual topdown.VirtualCache
 }
+
+// forget drops what was computed. What a query that failed leaves behind may be half of a rule's value: of a rule that has two, the first, which
+// the next query would take for the only one.
+func (in *input) forget() { in.virtual = topdown.NewVirtualCache() }
 
 // inputs makes the inputs of one change, each at most once.
 type inputs struct {
@@ -221,9 +285,13 @@ func (in *inputs) of(p *pkg, op policies.Operation) (*input, error) {
 
 // run evaluates a body and returns its one answer, and the builtins that failed on the way.
 func (s *suite) run(ctx context.Context, body ast.Body, in *input, data *opa.View) (topdown.QueryResult, []topdown.Error, error) {
-	return opa.Query{
+	answer, undefined, err := opa.Query{
 		Compiler: s.compiler, Body: body, Input: in.term, Data: data, Virtual: in.virtual, Values: s.values, Strict: s.strict, Timeout: s.timeout,
 	}.Run(ctx)
+	if err != nil {
+		in.forget()
+	}
+	return answer, undefined, err
 }
 
 // maxUndefined bounds how many failed builtins are recorded.

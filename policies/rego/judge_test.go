@@ -160,6 +160,22 @@ func TestAnErrorOfOnePackageIsItsOwn(t *testing.T) {
 	}
 }
 
+// A rule with two values has the first one in what was computed when the query fails: the next package is not to take it for the only one.
+func TestWhatAFailedPackageComputedIsNotTakenByTheNext(t *testing.T) {
+	for _, review := range []string{"", "kubernetes.admission."} {
+		ps := compile(t, rego.Options{}, files{
+			"a.rego":   "package " + review + "a\ndeny contains \"a\" if data.lib.x == 3\n",
+			"b.rego":   "package " + review + "b\ndeny contains \"b\" if data.lib.x == 3\n",
+			"lib.rego": "package lib\nx := 1 if true\nx := 2 if y\ny if true\n",
+		})
+		d := decide(t, ps, creation(object(t, web)))
+		same(t, told(d), []string{
+			review + "a failed: lib.rego:2:1: complete rules must not produce multiple outputs",
+			review + "b failed: lib.rego:2:1: complete rules must not produce multiple outputs",
+		})
+	}
+}
+
 const builtinError = "package main\ndeny contains \"big\" if to_number(input.metadata.name) > 3\n"
 
 func TestABuiltinThatFailsIsUndefinedAsInConftest(t *testing.T) {

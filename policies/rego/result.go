@@ -36,11 +36,11 @@ type reader struct {
 // found is a result of a rule: a text, or the Rego text of another value.
 type found struct{ rule, text, value string }
 
-// read makes a finding of the bindings of a query of p's units.
-func read(p *pkg, units []*unit, bindings topdown.QueryResult, object ast.Value, file string) (policies.Finding, error) {
+// read makes a finding of what q's package p answers.
+func read(p *pkg, q query, bindings topdown.QueryResult, object ast.Value, file string) (policies.Finding, error) {
 	r := reader{pkg: p, object: object, file: file}
-	for i, u := range units {
-		t := bindings[unitVar(i)]
+	for i, u := range q.units {
+		t := bindings[q.unitVar(i)]
 		if t == nil {
 			return policies.Finding{}, fmt.Errorf("rule %s has no answer", u.name)
 		}
@@ -52,7 +52,7 @@ func read(p *pkg, units []*unit, bindings topdown.QueryResult, object ast.Value,
 			continue
 		}
 		if r.excepted == nil {
-			r.exceptions(bindings[exceptionsVar])
+			r.exceptions(bindings[q.exceptionsVar()])
 		}
 		set.Foreach(func(t *ast.Term) {
 			r.answer = nil
