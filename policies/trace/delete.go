@@ -66,7 +66,13 @@ func (r *review) prunes(was policies.Unit, proof []policies.Evidence) (policies.
 			Rule:    RuleWriter,
 			Message: fmt.Sprintf("%s was applied by %s, which %s does not apply: %s does", r.name(), was, r.c.Actor.User, r.applier(unit)),
 		}), nil
-	case declared && !now.Prune:
+	case r.kept(declared):
+		return r.refuse(policies.Violation{
+			Rule:    RuleDelete,
+			Message: fmt.Sprintf("Git no longer declares %s, but it says of itself that it is to be kept: its reconciler would not delete it", r.name()),
+			Fix:     "take the mark away in Git, let it be applied, and then the object; or " + r.breakglass(),
+		}), nil
+	case declared && !now.Prune && !r.byHand(now):
 		return r.refuse(policies.Violation{
 			Rule:    RuleDelete,
 			Message: fmt.Sprintf("Git no longer declares %s, but %s does not prune", r.name(), now),
@@ -74,6 +80,40 @@ func (r *review) prunes(was policies.Unit, proof []policies.Evidence) (policies.
 		}), nil
 	}
 	return pass(Reconciled, append(proof, policies.Evidence{Kind: "reason", Value: "Git no longer declares it"})), nil
+}
+
+// kept says whether the live object carries a mark by which its reconciler lets it stay when Git no longer declares it.
+func (r *review) kept(unitStays bool) bool {
+	options := text(r.c.Old, "metadata", "annotations", "argocd.argoproj.io/sync-options")
+	if hasOption(options, "Prune=false") && unitStays || hasOption(options, "Delete=false") && !unitStays {
+		return true
+	}
+	const flux = "kustomize.toolkit.fluxcd.io/prune"
+	return strings.EqualFold(text(r.c.Old, "metadata", "annotations", flux), "disabled") || strings.EqualFold(text(r.c.Old, "metadata", "labels", flux), "disabled")
+}
+
+// byHand says whether a unit is an Application that a person synchronises: who starts a sync says then whether it prunes.
+func (r *review) byHand(u policies.Unit) bool {
+	if u.Kind != applicationKind.Kind {
+		return false
+	}
+	for _, f := range r.unitForms(u) {
+		automated, _ := policies.Lookup(f.Object.Map(), policies.Path{"spec", "syncPolicy", "automated"})
+		enabled, said := asMap(automated)["enabled"]
+		if automated != nil && (!said || enabled != false) {
+			return false
+		}
+	}
+	return len(r.unitForms(u)) > 0
+}
+
+func hasOption(options, want string) bool {
+	for option := range strings.SplitSeq(options, ",") {
+		if strings.TrimSpace(option) == want {
+			return true
+		}
+	}
+	return false
 }
 
 // recreated judges the deletion of what the tip declares. It is let in when Git itself says that the object may be made anew, and,
@@ -118,17 +158,9 @@ func orGit(f *policies.Form) string {
 // asksAnew says whether Git declares an object as a hook, or lets it be deleted and made again where it cannot be changed.
 func (r *review) asksAnew(f *policies.Form) (hook, force bool) {
 	note := func(o *policies.Object, key string) string { return text(o, "metadata", "annotations", key) }
-	has := func(options, want string) bool {
-		for option := range strings.SplitSeq(options, ",") {
-			if strings.TrimSpace(option) == want {
-				return true
-			}
-		}
-		return false
-	}
 	hook = isHook(f.Object)
 	force = strings.EqualFold(note(f.Object, "kustomize.toolkit.fluxcd.io/force"), "enabled") || note(f.Object, "kustomize.toolkit.fluxcd.io/force") == "true" ||
-		has(note(f.Object, "argocd.argoproj.io/sync-options"), "Force=true")
+		hasOption(note(f.Object, "argocd.argoproj.io/sync-options"), "Force=true")
 	for _, u := range r.unitForms(f.Unit) {
 		forced, _ := policies.Lookup(u.Object.Map(), policies.Path{"spec", "force"})
 		options, _ := policies.Lookup(u.Object.Map(), policies.Path{"spec", "syncPolicy", "syncOptions"})

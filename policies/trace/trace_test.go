@@ -183,6 +183,18 @@ func check(t *testing.T, got, want string) {
 }
 
 func TestWhatIsTakenOutOfGitIsDeleted(t *testing.T) {
+	// The ledger is no longer declared, and its Application does not prune by itself.
+	byHand := func(spec string) func(*world) {
+		return func(w *world) {
+			for _, f := range w.forms {
+				f.Current = f.Unit != pay
+			}
+			for i := range w.units {
+				w.units[i].Prune = w.units[i].Prune && w.units[i].Name != pay.Name
+			}
+			w.declares(t, shop, "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: pay, namespace: argocd}\n"+spec+"\n")
+		}
+	}
 	marked := with(another, "namespace: shop", "namespace: shop, labels: {kustomize.toolkit.fluxcd.io/name: apps, kustomize.toolkit.fluxcd.io/namespace: flux-system}")
 	for _, tc := range []struct {
 		name  string
@@ -194,6 +206,11 @@ func TestWhatIsTakenOutOfGitIsDeleted(t *testing.T) {
 		{"known by its marks alone", func(w *world) { w.forms = w.forms[:1] }, request{old: marked}, "reconciler"},
 		{"not without marks", func(w *world) { w.forms = w.forms[:1] }, request{old: another}, "[delete] ConfigMap shop/conf was declared by no accepted commit"},
 		{"not by a unit that does not prune", func(w *world) { w.forms[1].Current, w.units[0].Prune = false, false }, request{old: another}, "[delete] Git no longer declares ConfigMap shop/conf, but Kustomization flux-system/apps does not prune"},
+		{"by an Application that a person synchronises", byHand("spec: {project: default}"), request{user: argoUser, old: ledger}, "reconciler"},
+		{"by an Application whose automation is off", byHand("spec: {syncPolicy: {automated: {enabled: false}}}"), request{user: argoUser, old: ledger}, "reconciler"},
+		{"not by an Application that synchronises by itself and does not prune", byHand("spec: {syncPolicy: {automated: {}}}"), request{user: argoUser, old: ledger}, "[delete] Git no longer declares ConfigMap pay/ledger, but Application argocd/pay does not prune"},
+		{"not what is to be kept", func(w *world) { w.forms[1].Current = false }, request{old: with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}")}, "[delete] Git no longer declares ConfigMap shop/conf, but it says of itself that it is to be kept"},
+		{"not what Argo CD keeps", byHand("spec: {project: default}"), request{user: argoUser, old: with(ledger, "namespace: pay", "namespace: pay, annotations: {argocd.argoproj.io/sync-options: 'Replace=true, Prune=false'}")}, "it is to be kept"},
 		{"by a unit that is gone itself", func(w *world) { w.forms[1].Current, w.units = false, nil }, request{old: another}, "reconciler"},
 		{"not by another reconciler", func(w *world) { w.forms[1].Current = false }, request{user: argoUser, old: another}, "[writer] ConfigMap shop/conf was applied by Kustomization flux-system/apps"},
 		{"with its namespace", func(w *world) {
