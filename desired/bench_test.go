@@ -150,17 +150,22 @@ func BenchmarkCommit(b *testing.B) {
 		}
 	}
 	i := 0
+	for ; i < 10; i++ { // what is made once
+		if err := x.Advance(b.Context(), "fleet", git.Hash(commits[i])); err != nil {
+			b.Fatal(err)
+		}
+	}
 	before = heap()
 	b.ResetTimer()
-	measured(b, func() int { return len(commits) }, func() {
+	measured(b, func() int { return len(commits) - 10 }, func() {
 		for ; i < len(commits); i++ {
 			if err := x.Advance(b.Context(), "fleet", git.Hash(commits[i])); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
-	b.ReportMetric(float64(heap()-before)/float64(len(commits)), "bytes/commit")
-	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(len(commits)), "ms/commit")
+	b.ReportMetric(float64(heap()-before)/float64(len(commits)-10), "bytes/commit")
+	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(len(commits)-10), "ms/commit")
 }
 
 func heap() int64 {

@@ -39,6 +39,7 @@ type build struct {
 	fresh    map[policies.Key]*entry // what this round has declared so far
 	reached  []*made
 	rootless map[string]bool // sources without a unit of their own
+	replaced []*made         // roots that a unit that they declare applies
 	problems []policies.Violation
 }
 
@@ -57,7 +58,7 @@ func (b *build) find(key policies.Key) *entry {
 		return e
 	}
 	if b.from != nil {
-		for _, h := range b.from.byKey[key] {
+		for _, h := range b.from.byKey.get(key) {
 			if b.standing == nil || b.standing[h.made] {
 				return h.entry
 			}
@@ -67,7 +68,20 @@ func (b *build) find(key policies.Key) *entry {
 }
 
 // old says whether what was made was taken over from the state before.
-func (b *build) old(m *made) bool { return b.from != nil && b.from.results[m.unit.id()] == m }
+func (b *build) old(m *made) bool { return b.from != nil && b.from.made(m.unit.id()) == m }
+
+// made is what a unit gave in a state: also that of a root whose place another unit takes.
+func (s *State) made(id unitID) *made {
+	if m := s.results[id]; m != nil {
+		return m
+	}
+	for _, m := range s.replaced {
+		if m.unit.id() == id {
+			return m
+		}
+	}
+	return nil
+}
 
 func (b *build) state() (*State, error) {
 	if b.from != nil {
@@ -133,7 +147,7 @@ func (r *Renderer) rootless(reached []*made) map[string]bool {
 
 // round goes once from the roots to everything that is reached from them.
 func (b *build) round() error {
-	b.reached, b.fresh, b.problems = nil, map[policies.Key]*entry{}, nil
+	b.reached, b.replaced, b.fresh, b.problems = nil, nil, map[policies.Key]*entry{}, nil
 	seen := map[unitID]bool{}
 	var level []*declaration
 	for _, s := range b.renderer.o.Sources {
@@ -165,6 +179,7 @@ func (b *build) round() error {
 			if self := b.self(todo[i], m, more); self != nil {
 				// The root is applied by the unit that points at it, as after `flux bootstrap`.
 				b.keep(m)
+				b.replaced = append(b.replaced, m)
 				level = append(level, self)
 				continue
 			}
@@ -230,7 +245,7 @@ func (b *build) known(d *declaration) *made {
 	if b.from == nil {
 		return nil
 	}
-	m := b.from.results[d.id]
+	m := b.from.made(d.id)
 	if m == nil || !b.sameObjects(d, m.result) {
 		return nil
 	}
@@ -248,6 +263,7 @@ func (b *build) sameObjects(d *declaration, r *result) bool {
 
 // render renders one unit.
 func (b *build) render(d *declaration) *made {
+	d.open()
 	in := &reader{trees: b.trees, views: map[string]*tree.View{}, find: b.find, found: map[policies.Key][]byte{}}
 	out, err := b.renderer.renderDeclaration(b.ctx, d, in)
 	m := &made{unit: out.unit, needs: out.needs, result: &result{}}
@@ -261,6 +277,11 @@ func (b *build) render(d *declaration) *made {
 		m.fail(err, fallback)
 	} else {
 		b.pack(d, out, in, m)
+	}
+	if b.from != nil {
+		if old := b.from.results[d.id]; old != nil {
+			m.share(old.result)
+		}
 	}
 	m.inputs = in.inputs(d.object)
 	m.layers, m.owner = layersOf(m.inputs.asked[m.unit.Source]), d.owner()
@@ -277,6 +298,7 @@ func orPosition(pos policies.Position, file string) policies.Position {
 
 // position is where the object that declares a unit is written.
 func (d *declaration) position() policies.Position {
+	d.open()
 	if d.from == nil {
 		return policies.Position{}
 	}
@@ -335,21 +357,25 @@ func (b *build) below(d *declaration, m *made) []*declaration {
 		return nil
 	}
 	var out []*declaration
-	for _, e := range m.entries {
-		if !declaresUnit(e.key.GroupKind) {
-			continue
-		}
-		content, err := e.words.Unpack(e.content)
-		if err != nil {
-			continue
-		}
-		o := policies.NewObject(content, b.renderer.origin(m.unit.Source, e.place), b.renderer.locator(m.unit.Source, e, content, m.layers, m.owner, nil), nil)
-		o.Namespace = e.key.Namespace
+	for _, e := range m.declarations() {
 		out = append(out, &declaration{
-			id: unitID{kind: e.key.Kind, namespace: e.key.Namespace, name: e.key.Name}, object: e.content, source: m.unit.Source, from: o, place: e.place,
+			id: unitID{kind: e.key.Kind, namespace: e.key.Namespace, name: e.key.Name}, object: e.content, source: m.unit.Source, place: e.place,
+			read: func() *policies.Object { return b.declaring(m, e) },
 		})
 	}
 	return out
+}
+
+// declaring is the object of an entry that declares a unit.
+func (b *build) declaring(m *made, e *entry) *policies.Object {
+	content, err := e.words.Unpack(e.content)
+	if err != nil {
+		// The bytes were packed here, or their checksum was right. What cannot be read declares nothing that can be rendered.
+		content = map[string]any{"apiVersion": e.kind.APIVersion(), "kind": e.kind.Kind}
+	}
+	o := policies.NewObject(content, b.renderer.origin(m.unit.Source, e.place), b.renderer.locator(m.unit.Source, e, content, m.layers, m.owner, nil), nil)
+	o.Namespace = e.key.Namespace
+	return o
 }
 
 // self is the unit among those of a root that renders the root itself: what `flux bootstrap` makes.
@@ -361,6 +387,7 @@ func (b *build) self(d *declaration, m *made, below []*declaration) *declaration
 		if child.id.kind != kindKustomization.Kind {
 			return false
 		}
+		child.open()
 		p, _ := textAt(child.from, "spec", "path")
 		return path.Clean("/"+p) == "/"+m.unit.Path
 	})
@@ -377,7 +404,7 @@ func (b *build) finish() (*State, error) {
 		b.results[m.unit.id()] = m
 	}
 	s := &State{
-		renderer: b.renderer, trees: b.trees, results: b.results, reached: b.reached, problems: b.problems,
+		renderer: b.renderer, trees: b.trees, results: b.results, reached: b.reached, replaced: b.replaced, problems: b.problems,
 		byID: map[unitID]*Unit{}, definitions: map[policies.GroupKind]*entry{},
 	}
 	for _, m := range b.reached {
@@ -405,7 +432,7 @@ func (b *build) finish() (*State, error) {
 // hold notes which unit declares which object, starting from a state that knew most of it, and tells objects with several.
 func (s *State) hold(from *State) {
 	if from != nil && from.set == s.set {
-		s.byKey, s.twice = maps.Clone(from.byKey), maps.Clone(from.twice)
+		s.byKey, s.twice = from.byKey.copy(), maps.Clone(from.twice)
 		for id, m := range from.results {
 			if s.results[id] != m {
 				s.each(m, s.drop)
@@ -417,11 +444,7 @@ func (s *State) hold(from *State) {
 			}
 		}
 	} else {
-		n := 0
-		for _, m := range s.reached {
-			n += len(m.entries)
-		}
-		s.byKey, s.twice = make(map[policies.Key][]holding, n), map[policies.Key]bool{}
+		s.byKey, s.twice = newTable[[]holding](), map[policies.Key]bool{}
 		for _, m := range s.reached {
 			s.each(m, s.add)
 		}
@@ -458,22 +481,24 @@ func (s *State) each(m *made, visit func(policies.Key, holding)) {
 }
 
 func (s *State) add(key policies.Key, h holding) {
-	held := append(slices.Clip(s.byKey[key]), h)
+	held := append(slices.Clip(s.byKey.get(key)), h)
 	if len(held) > 1 {
 		s.twice[key] = true
 		slices.SortStableFunc(held, func(a, b holding) int { return compareUnits(&a.made.unit, &b.made.unit) })
 	}
-	s.byKey[key] = held
+	s.byKey.set(key, held)
 }
 
 func (s *State) drop(key policies.Key, h holding) {
-	held := slices.DeleteFunc(slices.Clone(s.byKey[key]), func(o holding) bool { return o == h })
+	held := slices.DeleteFunc(slices.Clone(s.byKey.get(key)), func(o holding) bool { return o == h })
 	if len(held) < 2 {
 		delete(s.twice, key)
 	}
-	if s.byKey[key] = held; len(held) == 0 {
-		delete(s.byKey, key)
+	if len(held) == 0 {
+		s.byKey.delete(key)
+		return
 	}
+	s.byKey.set(key, held)
 }
 
 func compareUnits(a, b *Unit) int {
@@ -549,10 +574,7 @@ func (s *State) define(from *State) {
 		if u.Elsewhere != "" {
 			continue
 		}
-		for _, e := range u.result.entries {
-			if e.key.GroupKind != kindDefinition {
-				continue
-			}
+		for _, e := range u.result.definitions() {
 			content, err := e.words.Unpack(e.content)
 			if err != nil {
 				continue

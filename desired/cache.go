@@ -247,13 +247,14 @@ func (d *decoder) state(ctx context.Context, r *Renderer) (*State, error) {
 		}
 	}
 	b.problems = d.violations()
-	for range d.count() {
-		m := d.made(r)
-		if d.bad {
-			return nil, errDamagedState
+	for _, list := range []*[]*made{&b.reached, &b.replaced} {
+		for range d.count() {
+			m := d.made(r)
+			if d.bad {
+				return nil, errDamagedState
+			}
+			*list = append(*list, m)
 		}
-		b.reached = append(b.reached, m)
-		b.results[m.unit.id()] = m
 	}
 	if d.bad {
 		return nil, errDamagedState
@@ -276,9 +277,11 @@ func (s *State) encode() (data []byte, content [][]byte) {
 		e.text(string(s.trees[source.Name].Commit))
 	}
 	e.violations(s.problems)
-	e.count(len(s.reached))
-	for _, m := range s.reached {
-		e.made(m)
+	for _, list := range [][]*made{s.reached, s.replaced} {
+		e.count(len(list))
+		for _, m := range list {
+			e.made(m)
+		}
 	}
 	return e.data, e.content
 }

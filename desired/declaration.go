@@ -37,8 +37,17 @@ type declaration struct {
 	id     unitID
 	object []byte // packed content, for the comparison of inputs; nil for a root
 	source string // of the object; for a root the source itself
-	from   *policies.Object
 	place  place
+
+	read func() *policies.Object // nil for a root
+	from *policies.Object        // what read gave; nil for a root, and before it is opened
+}
+
+// open reads the object: most units are known, and need it not.
+func (d *declaration) open() {
+	if d.from == nil && d.read != nil {
+		d.from = d.read()
+	}
 }
 
 // rendered is one object of a unit before it is packed.

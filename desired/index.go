@@ -2,18 +2,15 @@ package desired
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"gitgate.dev/gitgate/desired/git"
-	"gitgate.dev/gitgate/desired/trust"
 	"gitgate.dev/gitgate/policies"
 )
 
@@ -34,7 +31,7 @@ func NewIndex(o Options) (*Index, error) {
 		return nil, err
 	}
 	x := &Index{renderer: r, now: time.Now}
-	x.at.Store(&snapshot{tips: map[string]git.Hash{}, order: map[string]map[git.Hash]int{}, held: map[string]policies.Violation{}})
+	x.at.Store(&snapshot{forms: newTable[[]*form](), tips: map[string]git.Hash{}, order: map[string]map[git.Hash]int{}, held: map[string]policies.Violation{}})
 	return x, nil
 }
 
@@ -44,7 +41,7 @@ type snapshot struct {
 	tips  map[string]git.Hash
 	steps []step // accepted commits in the order in which they were taken
 	first int    // number of steps that were forgotten before steps[0]
-	forms map[policies.Key][]*form
+	forms *table[[]*form]
 	gone  []closed // forms that are no more declared, in the order in which they went
 	order map[string]map[git.Hash]int
 	held  map[string]policies.Violation // by source
@@ -55,50 +52,6 @@ type step struct {
 	source string
 	commit policies.Commit
 	when   time.Time // when it was taken
-}
-
-// form is one form of an object in one unit, for some steps. It holds on to no state, so that history is small.
-type form struct {
-	entry  *entry
-	stored *storedForm
-	unit   policies.Unit
-	source string
-	files  map[string]git.Hash // what the unit read, for places; nil when it is no more declared
-	owner  *owner              // what declares the unit, for places; nil when it is no more declared
-	since  int
-	until  int // -1 while it is declared
-}
-
-func (f *form) of(id unitID) bool { return f.until < 0 && idOf(f.unit, f.source) == id }
-
-type closed struct {
-	key  policies.Key
-	step int
-}
-
-// UntrustedError is the error of commits that the rules of a source do not trust.
-type UntrustedError struct {
-	Source   string
-	Evidence []trust.Evidence // of the commits that are not trusted, newest first
-}
-
-func (e *UntrustedError) Error() string {
-	first := e.Evidence[len(e.Evidence)-1]
-	more := ""
-	if n := len(e.Evidence) - 1; n > 0 {
-		more = fmt.Sprintf(", and %d more after it", n)
-	}
-	return fmt.Sprintf("source %s: commit %s is not trusted: %s%s", e.Source, first.Commit.Hash.Short(), first.Reason, more)
-}
-
-// RewrittenError is the error of a branch whose new tip does not descend from the accepted one.
-type RewrittenError struct {
-	Source        string
-	Accepted, Tip git.Hash
-}
-
-func (e *RewrittenError) Error() string {
-	return fmt.Sprintf("source %s: the branch was rewritten: %s does not descend from the accepted commit %s, which goes on serving", e.Source, e.Tip.Short(), e.Accepted.Short())
 }
 
 // Advance takes a source on to a new tip: every commit on its first-parent history up to there is accepted and rendered. Commits
@@ -168,142 +121,6 @@ func (x *Index) hold(source string, v policies.Violation) {
 	x.at.Store(next)
 }
 
-func isHeld(err error) bool {
-	var untrusted *UntrustedError
-	var rewritten *RewrittenError
-	return errors.As(err, &untrusted) || errors.As(err, &rewritten)
-}
-
-func heldProblem(err error) policies.Violation {
-	v := policies.Violation{Rule: RuleUntrusted, Message: err.Error(), Fix: "sign what is meant to be there by a new commit on top of a trusted one, or let a person accept the commit"}
-	var rewritten *RewrittenError
-	if errors.As(err, &rewritten) {
-		v.Rule, v.Fix = RuleRewritten, "let a person look at the rewrite and accept it"
-	}
-	return v
-}
-
-// accepted lists the commits from an accepted tip to a new one that may be accepted, oldest first, and why not all of them.
-func (x *Index) accepted(ctx context.Context, s *Source, from, tip git.Hash) ([]accepted, error) {
-	if from == tip {
-		return nil, nil
-	}
-	if from != "" {
-		descends, err := follows(ctx, s.Repo, from, tip)
-		if err != nil {
-			return nil, fmt.Errorf("source %s: %w", s.Name, err)
-		}
-		if !descends {
-			return nil, &RewrittenError{Source: s.Name, Accepted: from, Tip: tip}
-		}
-	}
-	signers, trusted, held, err := x.trusted(ctx, s, from, tip)
-	if err != nil {
-		return nil, fmt.Errorf("source %s: %w", s.Name, err)
-	}
-	if trusted == from {
-		return nil, held
-	}
-	limit := 0
-	if from == "" {
-		limit = x.renderer.o.History.Commits
-	}
-	commits, err := s.Repo.FirstParents(ctx, trusted, from, limit)
-	if err != nil {
-		return nil, fmt.Errorf("source %s: %w", s.Name, err)
-	}
-	slices.Reverse(commits)
-	if from == "" && x.renderer.o.History.Age > 0 {
-		// The newest commit that is too old was still the tip later on.
-		oldest := x.now().Add(-x.renderer.o.History.Age)
-		for len(commits) > 1 && commits[1].Committer.When.Before(oldest) {
-			commits = commits[1:]
-		}
-	}
-	out := make([]accepted, 0, len(commits))
-	for _, c := range commits {
-		out = append(out, accepted{commit: c, signer: signers[c.Hash]})
-	}
-	return out, held
-}
-
-// follows says whether tip descends from another commit. The common case, one commit on top, needs no process.
-func follows(ctx context.Context, repo *git.Repo, from, tip git.Hash) (bool, error) {
-	raw, err := repo.RawCommit(ctx, tip)
-	if err != nil {
-		return false, err
-	}
-	for line := range strings.Lines(string(raw)) {
-		if line == "parent "+string(from)+"\n" {
-			return true, nil
-		}
-		if line == "\n" {
-			break
-		}
-	}
-	return repo.IsAncestor(ctx, from, tip)
-}
-
-// accepted is a commit that may be taken.
-type accepted struct {
-	commit git.Commit
-	signer string
-}
-
-// trusted finds the newest commit on the way to tip that is trusted, and with it every commit since the last trusted one; "" when
-// there is none. held says why it is not tip.
-func (x *Index) trusted(ctx context.Context, s *Source, from, tip git.Hash) (signers map[git.Hash]string, newest git.Hash, held, err error) {
-	if s.Trust == nil {
-		return nil, tip, nil, nil
-	}
-	since := from
-	if since == "" && s.Anchor != "" {
-		descends, err := s.Repo.IsAncestor(ctx, s.Anchor, tip)
-		if err != nil {
-			return nil, "", nil, fmt.Errorf("anchor %s: %w", s.Anchor.Short(), err)
-		}
-		if !descends {
-			return nil, "", &RewrittenError{Source: s.Name, Accepted: s.Anchor, Tip: tip}, nil
-		}
-		since = s.Anchor
-	}
-	evidence, err := s.Trust.Range(ctx, s.Repo, tip, since)
-	if err != nil {
-		return nil, "", nil, fmt.Errorf("signatures: %w", err)
-	}
-	signers = make(map[git.Hash]string, len(evidence))
-	var bad []trust.Evidence
-	for _, e := range evidence {
-		signers[e.Commit.Hash] = e.Signer
-		if e.State != trust.Trusted {
-			bad = append(bad, e)
-		}
-	}
-	if len(bad) == 0 {
-		return signers, tip, nil, nil
-	}
-	held = &UntrustedError{Source: s.Name, Evidence: bad}
-	if since == "" {
-		return nil, "", held, nil // nobody vouched for any of them
-	}
-	commits, err := s.Repo.FirstParents(ctx, tip, since, 0)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	newest = since
-	for _, c := range slices.Backward(commits) {
-		step, err := s.Trust.Range(ctx, s.Repo, c.Hash, newest)
-		if err != nil {
-			return nil, "", nil, fmt.Errorf("signatures: %w", err)
-		}
-		if slices.ContainsFunc(step, func(e trust.Evidence) bool { return e.State != trust.Trusted }) {
-			break
-		}
-		newest = c.Hash
-	}
-	return signers, newest, held, nil
-}
-
 func (s *snapshot) copy() *snapshot {
 	return &snapshot{
 		state: s.state, tips: maps.Clone(s.tips), steps: slices.Clip(s.steps), first: s.first, forms: s.forms, gone: slices.Clip(s.gone),
@@ -313,10 +130,7 @@ func (s *snapshot) copy() *snapshot {
 
 // take renders commits of a source one after the other and notes what each changed.
 func (x *Index) take(ctx context.Context, next *snapshot, s *Source, commits []accepted) error {
-	next.forms = maps.Clone(next.forms)
-	if next.forms == nil {
-		next.forms = map[policies.Key][]*form{}
-	}
+	next.forms = next.forms.copy()
 	order := maps.Clone(next.order[s.Name])
 	if order == nil {
 		order = map[git.Hash]int{}
@@ -348,18 +162,6 @@ func (x *Index) take(ctx context.Context, next *snapshot, s *Source, commits []a
 	}
 	return nil
 }
-
-func told(a accepted) policies.Commit {
-	c := a.commit
-	subject := c.Subject
-	if len(subject) > maxSubject {
-		subject = subject[:maxSubject]
-	}
-	return policies.Commit{Hash: string(c.Hash), Author: c.Author.String(), Time: c.Committer.When, Subject: subject, Signer: a.signer}
-}
-
-// maxSubject bounds the bytes of a commit's subject that are kept.
-const maxSubject = 200
 
 // settle finds out how the API server stores the objects of the units that changed, so that no look-up has to.
 func (x *Index) settle(ctx context.Context, state, before *State) error {
@@ -395,140 +197,11 @@ func (x *Index) settle(ctx context.Context, state, before *State) error {
 	return nil
 }
 
-// note compares a state with the one before, and begins and ends forms.
-func (s *snapshot) note(state *State, number int) {
-	before := s.state
-	for _, u := range state.units {
-		var old *Unit
-		if before != nil {
-			old = before.byID[u.id()]
-		}
-		if old != nil && old.result == u.result && old.Unit == u.Unit && old.Elsewhere == u.Elsewhere && before.set == state.set {
-			continue
-		}
-		s.noteUnit(state, before, old, u, number)
-	}
-	if before == nil {
-		return
-	}
-	for _, old := range before.units {
-		if state.byID[old.id()] == nil {
-			for _, e := range old.result.entries {
-				s.endAll(before, e, old.id(), number, nil)
-			}
-		}
-	}
-}
-
-// endAll ends the forms of an entry that a unit no more declares.
-func (s *snapshot) endAll(before *State, e *entry, id unitID, number int, declared map[policies.Key]*entry) {
-	key, other := before.keys(e)
-	if declared[key] == nil {
-		s.end(key, id, number)
-	}
-	if other != key && declared[other] == nil {
-		s.end(other, id, number)
-	}
-}
-
-func (s *snapshot) noteUnit(state, before *State, old, u *Unit, number int) {
-	declared := make(map[policies.Key]*entry, len(u.result.entries))
-	if u.Elsewhere == "" {
-		for _, e := range u.result.entries {
-			key, other := state.keys(e)
-			declared[key], declared[other] = e, e
-		}
-	}
-	if old != nil {
-		for _, e := range old.result.entries {
-			s.endAll(before, e, old.id(), number, declared)
-		}
-	}
-	id := u.id()
-	for key, e := range declared {
-		now := &form{entry: e, stored: e.stored.Load(), unit: u.Unit, source: u.Source, files: u.result.layers, owner: u.result.owner, since: number, until: -1}
-		if i := slices.IndexFunc(s.forms[key], func(f *form) bool { return f.of(id) }); i >= 0 {
-			if f := s.forms[key][i]; f.same(now) {
-				now.since = f.since
-				s.forms[key] = slices.Clone(s.forms[key])
-				s.forms[key][i] = now
-				continue
-			}
-			s.end(key, id, number)
-		}
-		s.forms[key] = append(slices.Clip(s.forms[key]), now)
-	}
-}
-
-// same says whether two forms of one key are one: what is sent, by whom, and what becomes of it.
-func (f *form) same(o *form) bool {
-	if f.unit != o.unit || f.source != o.source {
-		return false
-	}
-	if f.entry == o.entry && f.stored == o.stored {
-		return true
-	}
-	a, b := f.entry, o.entry
-	return string(a.content) == string(b.content) && a.hook == b.hook && slices.EqualFunc(a.opaque, b.opaque, func(p, q policies.Path) bool { return p.String() == q.String() }) &&
-		string(f.stored.content) == string(o.stored.content) && (f.stored.err == nil) == (o.stored.err == nil)
-}
-
-func (s *snapshot) end(key policies.Key, id unitID, number int) {
-	forms := s.forms[key]
-	i := slices.IndexFunc(forms, func(f *form) bool { return f.of(id) })
-	if i < 0 {
-		return
-	}
-	forms = slices.Clone(forms)
-	ended := *forms[i]
-	ended.until, ended.files, ended.owner = number-1, nil, nil
-	forms[i] = &ended
-	s.forms[key] = forms
-	s.gone = append(s.gone, closed{key: key, step: ended.until})
-}
-
-// forget drops the commits that are beyond the bounds of history, and the forms that only they had.
-func (s *snapshot) forget(h History, now time.Time) {
-	perSource := map[string]int{}
-	for _, st := range s.steps {
-		perSource[st.source]++
-	}
-	drop := 0
-	for drop < len(s.steps)-1 {
-		st := s.steps[drop]
-		tooMany := perSource[st.source] > h.Commits
-		tooOld := h.Age > 0 && perSource[st.source] > 1 && s.steps[drop+1].commit.Time.Before(now.Add(-h.Age))
-		if !tooMany && !tooOld {
-			break
-		}
-		perSource[st.source]--
-		drop++
-	}
-	if drop == 0 {
-		return
-	}
-	for _, st := range s.steps[:drop] {
-		delete(s.order[st.source], git.Hash(st.commit.Hash))
-	}
-	s.steps, s.first = slices.Clone(s.steps[drop:]), s.first+drop
-	n := 0
-	for ; n < len(s.gone) && s.gone[n].step < s.first; n++ {
-		key := s.gone[n].key
-		left := slices.DeleteFunc(slices.Clone(s.forms[key]), func(f *form) bool { return f.until >= 0 && f.until < s.first })
-		if len(left) == 0 {
-			delete(s.forms, key)
-		} else {
-			s.forms[key] = left
-		}
-	}
-	s.gone = slices.Clone(s.gone[n:])
-}
-
 // Lookup returns the forms in which accepted commits declare an object, the current ones first, then the newest. It is nil for one
 // that none declares.
 func (x *Index) Lookup(key policies.Key) []*policies.Form {
 	s := x.at.Load()
-	forms := s.forms[key]
+	forms := s.forms.get(key)
 	if len(forms) == 0 {
 		return nil
 	}

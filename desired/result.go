@@ -20,8 +20,53 @@ type result struct {
 	layers   map[string]git.Hash // files of the unit's source that may say something of its objects
 	owner    *owner              // what declares the unit; nil for the root of a source
 
+	special sync.Once
+	units   []*entry // of the entries, those that declare units
+	crds    []*entry // and those that are CustomResourceDefinitions
+
 	again     sync.Once
 	templates map[string]policies.Source // by identity; made when a place in a template is asked for
+}
+
+// share takes over what another rendering of the unit made of the objects that are still the same: their contents, and how the API
+// server stores them.
+func (r *result) share(old *result) {
+	known := make(map[policies.Key]*entry, len(old.entries))
+	for _, e := range old.entries {
+		known[e.key] = e
+	}
+	for _, e := range r.entries {
+		if o := known[e.key]; o != nil && bytes.Equal(o.content, e.content) {
+			e.content = o.content
+			e.stored.Store(o.stored.Load())
+		}
+	}
+}
+
+// sort finds the entries that say something of others.
+func (r *result) sort() {
+	r.special.Do(func() {
+		for _, e := range r.entries {
+			if declaresUnit(e.key.GroupKind) {
+				r.units = append(r.units, e)
+			}
+			if e.key.GroupKind == kindDefinition {
+				r.crds = append(r.crds, e)
+			}
+		}
+	})
+}
+
+// declarations are the entries that declare units.
+func (r *result) declarations() []*entry {
+	r.sort()
+	return r.units
+}
+
+// definitions are the entries that are CustomResourceDefinitions.
+func (r *result) definitions() []*entry {
+	r.sort()
+	return r.crds
 }
 
 // inputs is everything that the rendering of a unit looked at.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 
@@ -19,10 +18,11 @@ type State struct {
 	trees    map[string]*tree.Tree
 	units    []*Unit
 	byID     map[unitID]*Unit
-	byKey    map[policies.Key][]holding
+	byKey    *table[[]holding]
 	twice    map[policies.Key]bool // keys with more than one holder
 	results  map[unitID]*made
 	reached  []*made              // in the order in which they were
+	replaced []*made              // roots that a unit that they declare applies
 	problems []policies.Violation // of no unit
 	unsaved  error
 
@@ -38,7 +38,7 @@ type holding struct {
 
 // owners is who declares an object in s, sorted by unit.
 func (s *State) owners(key policies.Key) []owned {
-	held := s.byKey[key]
+	held := s.byKey.get(key)
 	if len(held) == 0 {
 		return nil
 	}
@@ -75,7 +75,7 @@ func (s *State) Find(key policies.Key) []*Declared {
 }
 
 // Keys lists the objects that are declared, in no particular order.
-func (s *State) Keys() iter.Seq[policies.Key] { return maps.Keys(s.byKey) }
+func (s *State) Keys() iter.Seq[policies.Key] { return s.byKey.keys() }
 
 // Problems lists everything that is wrong with the sources and their units, sorted by place.
 func (s *State) Problems() []policies.Violation {
@@ -125,7 +125,7 @@ func (s *State) Summary() string {
 	for _, u := range s.units {
 		opaque += len(u.Opaque)
 	}
-	return fmt.Sprintf("%d objects in %d units, %d opaque", len(s.byKey), len(s.units), opaque)
+	return fmt.Sprintf("%d objects in %d units, %d opaque", s.byKey.length, len(s.units), opaque)
 }
 
 // At renders what the sources declare at the given commits, by source. from is a state of the same renderer that has much in

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Commit is a commit as its object says it, unverified.
@@ -49,6 +51,14 @@ func (r *Repo) Commit(ctx context.Context, h Hash) (Commit, error) {
 // FirstParents lists the commits on tip's first-parent history, newest first, down to but without since; all of them when since
 // is "". It returns at most limit commits; 0 means no limit.
 func (r *Repo) FirstParents(ctx context.Context, tip, since Hash, limit int) ([]Commit, error) {
+	// The common case, one commit on top, needs no process.
+	if since != "" {
+		if raw, err := r.RawCommit(ctx, tip); err == nil {
+			if c, ok := parseRaw(tip, raw); ok && len(c.Parents) > 0 && c.Parents[0] == since {
+				return []Commit{c}, nil
+			}
+		}
+	}
 	return r.log(ctx, tip, since, limit, "--first-parent")
 }
 
@@ -71,6 +81,55 @@ func (r *Repo) log(ctx context.Context, tip, since Hash, limit int, more ...stri
 		return nil, fmt.Errorf("history of %s: %w", tip.Short(), err)
 	}
 	return parseCommits(out)
+}
+
+// parseRaw reads a commit as it is stored; ok is false for one that git has to be asked about, such as one in another encoding.
+func parseRaw(h Hash, raw []byte) (c Commit, ok bool) {
+	header, message, found := strings.Cut(string(raw), "\n\n")
+	if !found || !utf8.Valid(raw) {
+		return Commit{}, false
+	}
+	c.Hash = h
+	for line := range strings.SplitSeq(header, "\n") {
+		key, value, _ := strings.Cut(line, " ")
+		ok := true
+		switch key {
+		case "tree":
+			c.Tree = Hash(value)
+		case "parent":
+			c.Parents = append(c.Parents, Hash(value))
+		case "author":
+			c.Author, ok = rawPerson(value)
+		case "committer":
+			c.Committer, ok = rawPerson(value)
+		case "encoding":
+			ok = false
+		}
+		if !ok {
+			return Commit{}, false
+		}
+	}
+	// The subject is the first paragraph, on one line.
+	paragraph, _, _ := strings.Cut(strings.TrimLeft(message, "\n"), "\n\n")
+	lines := strings.Split(strings.TrimRight(paragraph, " \t\n"), "\n")
+	for i, line := range lines {
+		if lines[i] = strings.TrimRight(line, " \t\r"); strings.TrimSpace(line) == "" {
+			return Commit{}, false
+		}
+	}
+	c.Subject = strings.Join(lines, " ")
+	return c, hashPattern.MatchString(string(c.Tree)) && !c.Author.When.IsZero() && !c.Committer.When.IsZero()
+}
+
+var personPattern = regexp.MustCompile(`^([^<>\n]+) <([^<> \n]+)> ([0-9]{1,12}) [+-][0-9]{4}$`)
+
+func rawPerson(value string) (Person, bool) {
+	m := personPattern.FindStringSubmatch(value)
+	if m == nil || strings.TrimSpace(m[1]) != m[1] {
+		return Person{}, false
+	}
+	p, err := person(m[1:4])
+	return p, err == nil
 }
 
 // parseCommits reads commitFormat: ten fields, each ended by a NUL.

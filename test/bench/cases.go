@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"gitgate.dev/gitgate/test/gen"
 )
@@ -31,9 +32,10 @@ func prepare(ctx context.Context, o options, work, gitgate string, wanted *regex
 		{fmt.Sprintf("kyverno: 20 ClusterPolicies, %d workloads", o.workloads), p.clusterPolicies},
 		{fmt.Sprintf("kyverno: 20 ValidatingPolicies, %d workloads", min(o.workloads, mostValidating)), p.validatingPolicies},
 		{fmt.Sprintf("gatekeeper beside 180 that cannot match, %d workloads", o.workloads), p.gatekeeperBeside},
+		{fmt.Sprintf("pull request: %d objects beside %d", o.fleet, smallFleet), p.pullRequest},
 		{fmt.Sprintf("large: %d manifests", o.large), p.large},
 	} {
-		if !wanted.MatchString(c.name) || c.name == "large: 0 manifests" {
+		if !wanted.MatchString(c.name) || strings.HasSuffix(c.name, ": 0 manifests") || strings.HasPrefix(c.name, "pull request: 0 ") {
 			continue
 		}
 		built, err := c.build(c.name)

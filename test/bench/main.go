@@ -19,6 +19,7 @@ func main() {
 	flag.IntVar(&o.manifests, "manifests", 5000, "manifests in the generated tree")
 	flag.IntVar(&o.workloads, "workloads", 1000, "workloads that the policies of Gatekeeper and Kyverno judge")
 	flag.IntVar(&o.large, "large", 0, "manifests in a second, larger tree, for linearity and memory (0: none)")
+	flag.IntVar(&o.fleet, "fleet", 100_000, "objects in the generated fleet of the pull request (0: none)")
 	only := flag.String("run", ".", "run only the cases whose name matches this regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -29,7 +30,7 @@ func main() {
 	}
 }
 
-type options struct{ rounds, manifests, workloads, large int }
+type options struct{ rounds, manifests, workloads, large, fleet int }
 
 func run(ctx context.Context, o options, only string) error {
 	wanted, err := regexp.Compile(only)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"syscall"
@@ -20,6 +21,7 @@ type benchCase struct {
 type command struct {
 	args []string
 	dir  string
+	env  []string // besides that of this process
 	ok   []int
 }
 
@@ -50,7 +52,7 @@ func (c benchCase) measure(ctx context.Context, rounds int) (ours, theirs []figu
 
 func (c command) run(ctx context.Context) (figures, error) {
 	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
-	cmd.Dir = c.dir
+	cmd.Dir, cmd.Env = c.dir, append(os.Environ(), c.env...)
 	var said tail
 	cmd.Stderr = &said
 	start := time.Now()
