@@ -200,8 +200,27 @@ func (d *declared) followOne(ctx context.Context, s followed, f *fetched) error 
 	if !tip.Rewritten {
 		return d.advance(ctx, s, tip.Commit)
 	}
-	if err := d.advance(ctx, s, tip.Before); err != nil {
-		return err
+	accepted, known := d.Tip(s.name)
+	if !known {
+		if err := d.advance(ctx, s, tip.Before); err != nil {
+			return err
+		}
+		accepted, known = d.Tip(s.name)
+	}
+	// A commit that was fetched and never trusted may go from the branch again: what counts is whether the branch goes on from what is
+	// accepted.
+	if known {
+		descends, err := s.mirror.IsAncestor(ctx, git.Hash(accepted.Hash), tip.Commit)
+		if err != nil {
+			return err
+		}
+		if descends {
+			if err := s.mirror.Accept(ctx, tip.Commit); err != nil {
+				return err
+			}
+			return d.advance(ctx, s, tip.Commit)
+		}
+		tip.Before = git.Hash(accepted.Hash)
 	}
 	d.hold(s.name, fmt.Sprintf("the branch was rewritten: %s does not descend from the accepted commit %s; a person has to accept it", tip.Commit.Short(), tip.Before.Short()))
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -201,17 +202,18 @@ func (g *gate) anchor(f *followed) (git.Hash, error) {
 func trustIdentity(c *bundle.Config, i int, files fs.FS) string {
 	h := newFingerprint()
 	t := c.Sources[i].Trust
-	fmt.Fprintf(h, "%+v", *t)
+	// As JSON, which follows pointers: an address would make every load another one.
+	if err := json.NewEncoder(h).Encode(t); err != nil {
+		return err.Error() // a struct of texts cannot fail
+	}
 	names := []string{}
 	if t.SSH != nil {
-		fmt.Fprintf(h, "%+v", *t.SSH)
 		names = append(names, t.SSH.AllowedSigners, t.SSH.Revoked)
 	}
 	if t.OpenPGP != nil {
 		names = append(names, t.OpenPGP.Keys...)
 	}
 	if t.X509 != nil {
-		fmt.Fprintf(h, "%+v", *t.X509)
 		names = append(names, t.X509.Roots)
 	}
 	for _, name := range names {

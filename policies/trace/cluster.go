@@ -11,8 +11,13 @@ import (
 // live looks up a live object. An answer of the cache that does not satisfy is asked for again at the API server: a cache is
 // never the reason for a refusal.
 func (r *review) live(ctx context.Context, ref Ref, satisfies func(*policies.Object) bool) (*policies.Object, error) {
+	ref.Fresh = r.fresh
 	o, err := r.j.Owners.Get(ctx, ref)
-	if err == nil && !satisfies(o) {
+	switch {
+	case err != nil || ref.Fresh:
+	case satisfies(o):
+		r.cached = true
+	default:
 		ref.Fresh = true
 		o, err = r.j.Owners.Get(ctx, ref)
 	}

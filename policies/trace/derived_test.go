@@ -226,11 +226,27 @@ func TestAControllerDoesItsWorkAndNothingElse(t *testing.T) {
 
 func TestACacheIsNeverTheReasonForARefusal(t *testing.T) {
 	w := cluster(t)
-	stale := &staleOwners{world: w}
-	p := newPolicy(t, w, func(o *trace.Options) { o.Owners = stale })
-	check(t, answer(p.Judge(t.Context(), request{user: rsUser, object: pod}.change(t))), "derived")
-	if stale.asked == 0 {
-		t.Error("the API server was not asked")
+	before := object(t, with(liveDeployment, "web:1.1.0", "web:1.0.0"))
+	for _, tc := range []struct {
+		name string
+		old  *policies.Object // what the cache has; nil for nothing
+		q    request
+		want string
+		asks bool
+	}{
+		{"a cache that has not seen the owner", nil, request{user: rsUser, object: pod}, "derived", true},
+		{"a cache that has the owner as it was before its template changed", before, request{user: depUser, object: replicaSet}, "derived", true},
+		{"a cache that has the owner as it is", object(t, liveDeployment), request{user: depUser, object: replicaSet}, "derived", false},
+		{"what was never the owner's", before, request{user: depUser, object: with(replicaSet, "web:1.1.0", "evil:1")}, "evil:1", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			stale := &staleOwners{world: w, old: tc.old}
+			p := newPolicy(t, w, func(o *trace.Options) { o.Owners = stale })
+			check(t, answer(p.Judge(t.Context(), tc.q.change(t))), tc.want)
+			if asked := stale.asked > 0; asked != tc.asks {
+				t.Errorf("the API server was asked: %v, want %v", asked, tc.asks)
+			}
+		})
 	}
 }
 

@@ -51,8 +51,18 @@ func isResource(name string, res policies.Resource) bool {
 }
 
 // derived says what of the change is not what the actor does as a controller. Nil and no error mean that it is: the change is
-// derived. For somebody who is no controller there is an empty answer.
+// derived. For somebody who is no controller there is an empty answer. A controller acts within milliseconds of a change of the
+// owner, so what an owner was when the cache saw it is no reason to refuse: then all are looked up anew.
 func (r *review) derived(ctx context.Context) ([]policies.Violation, error) {
+	refused, err := r.underDuties(ctx)
+	if len(refused) > 0 && r.cached {
+		r.fresh = true
+		return r.underDuties(ctx)
+	}
+	return refused, err
+}
+
+func (r *review) underDuties(ctx context.Context) ([]policies.Violation, error) {
 	duties := r.j.duties[r.c.Actor.User]
 	if r.node != "" {
 		duties = r.j.kubelet

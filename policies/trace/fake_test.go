@@ -221,15 +221,16 @@ func answer(f policies.Finding, err error) string {
 
 var errDown = errors.New("connection refused")
 
-// staleOwners is a cache that has seen nothing yet.
+// staleOwners is a cache that has seen nothing yet, or an object as it was.
 type staleOwners struct {
 	*world
+	old   *policies.Object
 	asked int
 }
 
 func (s *staleOwners) Get(ctx context.Context, ref trace.Ref) (*policies.Object, error) {
 	if !ref.Fresh {
-		return nil, nil
+		return s.old, nil
 	}
 	s.asked++
 	return s.world.Get(ctx, ref)

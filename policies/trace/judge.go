@@ -73,6 +73,8 @@ type review struct {
 	changed  []edit
 	differed bool
 	fetched  bool // Git was asked whether it has something newer
+	cached   bool // a live object was taken from the cache
+	fresh    bool // no live object is taken from the cache
 }
 
 func (j *judge) review(c *policies.Change) *review {

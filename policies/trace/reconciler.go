@@ -111,10 +111,10 @@ func (r *review) reconciled(ctx context.Context) (policies.Finding, error) {
 	switch {
 	case freshErr != nil && err == nil:
 		return policies.Finding{}, fmt.Errorf("accepted commits known here do not declare it (%s), and whether newer ones do could not be asked: %w", f.Violations[0].Message, freshErr)
-	case !changed:
-		return f, err
+	case changed:
+		f, err = r.declared(ctx)
 	}
-	return r.declared(ctx)
+	return r.withHeld(f), err
 }
 
 // declared looks for an accepted commit that declares the change.

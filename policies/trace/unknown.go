@@ -36,10 +36,17 @@ func (r *review) hints() []string {
 			}
 		}
 	}
-	for _, h := range r.j.Index.Held() {
-		out = append(out, fmt.Sprintf("new commits of source %s are not accepted: %s", h.Source, h.Reason))
-	}
 	return out
+}
+
+// withHeld adds to a refusal which sources are held: what is written may be what a commit declares that is not accepted.
+func (r *review) withHeld(f policies.Finding) policies.Finding {
+	for _, h := range r.j.Index.Held() {
+		if len(f.Violations) > 0 {
+			f.Violations[0].Message += fmt.Sprintf("; new commits of source %s are not accepted: %s", h.Source, h.Reason)
+		}
+	}
+	return f
 }
 
 // findUnit looks for a unit that marks name. The marks of Argo CD need not name the namespace of the Application.

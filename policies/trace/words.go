@@ -3,6 +3,7 @@ package trace
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,8 +35,18 @@ func position(f *policies.Form, p policies.Path) policies.Position {
 	if p == nil {
 		p = policies.Path{"metadata", "name"}
 	}
-	return f.Object.Locate(p, policies.AtValue)
+	pos := f.Object.Locate(p, policies.AtValue)
+	if len(p) > 1 && p[0] == "data" && f.Object.Kind.GroupKind() == secretKind {
+		// The API server keeps under data what is written as stringData. What is not written is shown where the kind is.
+		kind := f.Object.Locate(policies.Path{"kind"}, policies.AtValue)
+		if written := f.Object.Locate(slices.Concat(policies.Path{"stringData"}, p[1:]), policies.AtValue); pos == kind {
+			pos = written
+		}
+	}
+	return pos
 }
+
+var secretKind = policies.GroupKind{Kind: "Secret"}
 
 // place is where Git declares a field of a form, as text: apps/web/deploy.yaml:14.
 func place(f *policies.Form, p policies.Path) string {
@@ -111,7 +122,7 @@ func (r *review) value(p policies.Path, v any, instead string) string {
 // tellable says whether a value may be in a message: nothing of a Secret but its labels and names, and no manifest inside an
 // annotation, which may be one.
 func (r *review) tellable(p policies.Path, v any) bool {
-	if r.governed == (policies.GroupKind{Kind: "Secret"}) {
+	if r.governed == secretKind {
 		return len(p) > 1 && p[0] == "metadata" && p[1] == "labels"
 	}
 	if len(p) > 1 && p[0] == "metadata" && p[1] == "annotations" {

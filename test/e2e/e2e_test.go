@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"gitgate.dev/gitgate/test/world"
@@ -62,3 +63,12 @@ func wantAll(t *testing.T, text string, parts ...string) {
 }
 
 func short(commit string) string { return commit[:12] }
+
+// parallel does all at once and returns when all are done.
+func parallel(all ...func()) {
+	var group sync.WaitGroup
+	for _, do := range all {
+		group.Go(do)
+	}
+	group.Wait()
+}

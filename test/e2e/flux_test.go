@@ -37,6 +37,13 @@ func TestFlux(t *testing.T) {
 		{"a namespace goes with everything in it", namespaceGoes},
 		{"a custom resource comes with its definition", customResources},
 		{"a stolen token of the reconciler writes only what Git declares", stolenToken},
+		{"a push is admitted that the gate has not fetched yet", notYetFetched},
+		{"a branch that was rewritten is held", forcePush},
+		{"a commit that nobody trusted has signed is held", unsigned},
+		{"a rogue GitRepository brings nothing in", rogueSource},
+		{"a person breaks the glass", breakGlass},
+		{"Git cannot be asked", gitIsDown},
+		{"the gate is killed and started again under load", gateDies},
 	} {
 		if !t.Run(scene.name, func(t *testing.T) { scene.play(t, w) }) && t.Context().Err() != nil {
 			break
@@ -108,7 +115,6 @@ func stolenToken(t *testing.T, w *world.World) {
 	s := newScene(t, w, "stolen")
 	before := s.applied("web 1", map[string]string{"web.yaml": deployment("stolen", "web", 1, image), "config.yaml": configMap("stolen", "settings", "n", "one")})
 	now := s.applied("web 2", map[string]string{"web.yaml": deployment("stolen", "web", 1, "registry.example.com/shop/web:2.0.0")})
-	_ = before
 	groups := controlplane.ServiceAccountGroups(world.FluxNamespace)
 	deployments := s.As(world.FluxUser, groups, "apps/v1 Deployment", "stolen")
 	patch := func(kind types.PatchType, text string) error {
@@ -133,7 +139,7 @@ func stolenToken(t *testing.T, w *world.World) {
 		}, []string{"spec.template.spec.containers[0].image", "web:evil", "web:2.0.0", "apps/stolen/web.yaml:16"}},
 		{"replays the image of before", func() error {
 			return patch(types.StrategicMergePatchType, fmt.Sprintf(container, "web", image))
-		}, []string{"Deployment stolen/web", "commit " + short(before)}},
+		}, []string{"Deployment stolen/web", "commits up to " + short(before), short(now) + " was applied", "git revert"}},
 		{"sets hostPID", func() error { return patch(types.MergePatchType, `{"spec":{"template":{"spec":{"hostPID":true}}}}`) },
 			[]string{"spec.template.spec.hostPID", "true", "not declared"}},
 		{"takes another service account", func() error {
@@ -141,15 +147,15 @@ func stolenToken(t *testing.T, w *world.World) {
 		}, []string{"serviceAccountName", `"admin"`}},
 		{"adds an object", func() error {
 			return create("v1 ConfigMap", map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "mine", "namespace": "stolen"}})
-		}, []string{"ConfigMap stolen/mine", "no accepted commit declares"}},
+		}, []string{"ConfigMap stolen/mine", "is declared by no accepted commit"}},
 		{"adds a Pod", func() error {
 			return create("v1 Pod", map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "mine", "namespace": "stolen"},
 				"spec": map[string]any{"containers": []any{map[string]any{"name": "c", "image": "registry.example.com/miner:1"}}}})
-		}, []string{"Pod stolen/mine", "no accepted commit declares"}},
+		}, []string{"Pod stolen/mine", "is declared by no accepted commit"}},
 		{"binds itself a role", func() error {
 			return create("rbac.authorization.k8s.io/v1 RoleBinding", map[string]any{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": map[string]any{"name": "mine", "namespace": "stolen"},
 				"roleRef": map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}, "subjects": []any{map[string]any{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "mallory"}}})
-		}, []string{"RoleBinding stolen/mine", "no accepted commit declares"}},
+		}, []string{"RoleBinding stolen/mine", "is declared by no accepted commit"}},
 		{"deletes what is declared", func() error { return deployments.Delete(t.Context(), "web", metav1.DeleteOptions{}) }, []string{"still declared at apps/stolen/web.yaml:4"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { wantDenied(t, tc.do(), tc.want...) })

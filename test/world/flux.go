@@ -104,11 +104,11 @@ func (w *World) StartFlux() error {
 		return err
 	}
 	cmd := exec.Command(programs[fluxProgram],
-		"--kubeconfig="+w.Kubeconfig(FluxUser, controlplane.ServiceAccountGroups(FluxNamespace)...),
 		"--metrics-addr=0", "--health-addr=0", "--log-level=info", "--watch-all-namespaces=true",
 		"--requeue-dependency=1s", "--concurrent=8", "--http-retry=1", "--kube-api-qps=500", "--kube-api-burst=1000",
 	)
-	cmd.Env = append(os.Environ(), "RUNTIME_NAMESPACE="+FluxNamespace, "KUBECONFIG=")
+	cmd.Env = append(os.Environ(), "RUNTIME_NAMESPACE="+FluxNamespace,
+		"KUBECONFIG="+w.Kubeconfig(FluxUser, controlplane.ServiceAccountGroups(FluxNamespace)...))
 	w.Run(fluxProgram, cmd)
 	return nil
 }
@@ -173,6 +173,9 @@ func (w *World) Refused(unit, commit string) string {
 
 // unit reads what Flux says of a unit: the status and message of its condition Ready, and the commit that it attempted last.
 func (w *World) unit(name string) (status, message, attempted string, err error) {
+	if err := w.ended(fluxProgram); err != nil {
+		return "", "", "", err
+	}
 	o, err := w.cluster.get(w.ctx, kind(kustomizationKind), FluxNamespace, name)
 	if err != nil {
 		return "", "", "", err

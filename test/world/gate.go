@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"gitgate.dev/gitgate/test/controlplane"
-	"gitgate.dev/gitgate/test/process"
 )
 
 // gate is the gitgate program beside the cluster. It keeps its ports, so that the webhook configuration finds it again.
@@ -73,24 +72,11 @@ func (w *World) GateReady() error {
 	code, text, err := w.askGate("/readyz")
 	switch {
 	case err != nil:
-		if p := w.program(gateProgram); p != nil {
-			select {
-			case <-p.Ended:
-				return fmt.Errorf("it has ended: %w", p.Err)
-			default:
-			}
-		}
-		return err
+		return errors.Join(err, w.ended(gateProgram))
 	case code != http.StatusOK:
 		return fmt.Errorf("HTTP %d: %s", code, text)
 	}
 	return nil
-}
-
-func (w *World) program(name string) *process.Process {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.programs[name]
 }
 
 // StopGate ends the gate as a rollout does, which drains it; KillGate as a node that dies does.

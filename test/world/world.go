@@ -189,6 +189,26 @@ func (w *World) HaltProgram(name string) {
 	}
 }
 
+// ended says that a program which should run does not.
+func (w *World) ended(name string) error {
+	p := w.program(name)
+	if p == nil {
+		return fmt.Errorf("%s does not run", name)
+	}
+	select {
+	case <-p.Ended:
+		return fmt.Errorf("%s has ended (%v): %s", name, p.Err, process.Tail(w.logFile(name), 5))
+	default:
+		return nil
+	}
+}
+
+func (w *World) program(name string) *process.Process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.programs[name]
+}
+
 func (w *World) logFile(name string) string { return filepath.Join(w.dir, name+".log") }
 
 func (w *World) stopPrograms() {
@@ -217,7 +237,7 @@ func (w *World) tellLogs() {
 }
 
 // patience is how long something may take that is about to happen. Nothing is measured by it.
-const patience = 2 * time.Minute
+const patience = 45 * time.Second
 
 // errPatience ends a wait.
 var errPatience = errors.New("it did not happen")
