@@ -7,8 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/opa"
@@ -68,9 +71,15 @@ func (b *bundle) warn(err error) {
 	}
 }
 
-// read decodes the templates and sorts out what is no validation.
+// read decodes the templates, on all cores, and sorts out what is no validation.
 func (b *bundle) read(docs []policies.Document) {
-	for _, d := range docs {
+	read := make([]readTemplate, len(docs))
+	onAllCores(len(docs), func(i int) {
+		if o := docs[i].Object; o != nil && o.Kind.Group == templateGroup {
+			read[i] = readOne(o)
+		}
+	})
+	for i, d := range docs {
 		o := d.Object
 		if o == nil {
 			b.errs = append(b.errs, policies.ErrorAt(policies.Position{File: d.File}, errors.New("is no document of Gatekeeper")))
@@ -78,7 +87,7 @@ func (b *bundle) read(docs []policies.Document) {
 		}
 		switch o.Kind.Group {
 		case templateGroup:
-			b.readTemplate(o)
+			b.take(o, read[i])
 		case constraintGroup:
 			b.constraints = append(b.constraints, o)
 		case testGroup: // suites are for tests
@@ -88,8 +97,25 @@ func (b *bundle) read(docs []policies.Document) {
 	}
 }
 
-func (b *bundle) readTemplate(o *policies.Object) {
+// readTemplate is what newTemplate says of a document.
+type readTemplate struct {
+	template *template
+	errs     []error
+}
+
+// readOne turns a panic of a parser into an error of the template that brought it down.
+func readOne(o *policies.Object) (out readTemplate) {
+	defer func() {
+		if v := recover(); v != nil {
+			out = readTemplate{errs: []error{errorAt(o, nil, policies.AtValue, fmt.Errorf("template %s: its parser panicked: %v", o.Name, v))}}
+		}
+	}()
 	t, errs := newTemplate(o)
+	return readTemplate{t, errs}
+}
+
+func (b *bundle) take(o *policies.Object, read readTemplate) {
+	t, errs := read.template, read.errs
 	if kind := constraintKind(o); len(errs) > 0 && kind != "" {
 		b.broken[kind] = true
 	}
@@ -102,6 +128,20 @@ func (b *bundle) readTemplate(o *policies.Object) {
 		}
 	}
 	b.errs = append(b.errs, errs...)
+}
+
+// onAllCores calls work with each number below n, several at once.
+func onAllCores(n int, work func(i int)) {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				work(i)
+			}
+		})
+	}
+	workers.Wait()
 }
 
 // policies makes what the engine asks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -14,7 +15,7 @@ import (
 	"gitgate.dev/gitgate/policies/opa"
 )
 
-// All templates are compiled together, each under names of its own: the rules under data.gatekeeper.templates[kind], its libraries under
+// Each template is compiled under names of its own: the rules under data.gatekeeper.templates[kind], its libraries under
 // data.gatekeeper.libs[kind]. What a template may refer to is what Gatekeeper lets it: data.lib, which are its own libraries, and
 // data.inventory (frameworks/constraint pkg/regorewriter).
 
@@ -113,45 +114,76 @@ func (t *template) byID() sources {
 // externalData is the builtin that asks Gatekeeper's external data providers.
 const externalData = "external_data"
 
-// compile compiles all templates, those in Rego together, and finds out what each needs.
+// most is how many templates are compiled together: what a compiler costs beside them is then little, and several work at once.
+const most = 16
+
+// compile compiles all templates, those in Rego on all cores, and finds out what each needs.
 func (b *bundle) compile(ctx context.Context, guard opa.Guard) {
 	b.compileNative(ctx)
+	var kinds []string
+	for kind, t := range b.templates {
+		if t.native == nil {
+			kinds = append(kinds, kind)
+		}
+	}
+	if len(kinds) == 0 {
+		return
+	}
+	slices.Sort(kinds)
+	size := min(most, (len(kinds)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	groups := slices.Collect(slices.Chunk(kinds, size))
+	errs := make([][]error, len(groups))
+	onAllCores(len(groups), func(i int) { errs[i] = b.compileTogether(groups[i], guard) })
+	values := cache.NewInterQueryValueCache(context.Background(), nil)
+	rules := &commonRules{ids: map[string]int{}}
+	for i, group := range groups {
+		b.errs = append(b.errs, errs[i]...)
+		for _, kind := range group {
+			t := b.templates[kind]
+			if len(errs[i]) > 0 {
+				b.broken[kind] = true
+				continue
+			}
+			t.rules, t.values = rules, values
+			t.common = rules.of(t)
+		}
+	}
+}
+
+// compileTogether compiles the templates of some kinds, which refer to nothing of each other. Each template is looked at by one call alone.
+func (b *bundle) compileTogether(kinds []string, guard opa.Guard) (errs []error) {
 	all, modules := sources{}, map[string]*ast.Module{}
-	for _, t := range b.templates {
-		for _, s := range t.sources {
+	defer func() {
+		if v := recover(); v != nil {
+			for _, kind := range kinds {
+				errs = append(errs, errorAt(b.templates[kind].doc, nil, policies.AtValue, fmt.Errorf("the compiler panicked over it or one beside it: %v", v)))
+			}
+		}
+	}()
+	for _, kind := range kinds {
+		for _, s := range b.templates[kind].sources {
 			all[s.id], modules[s.id] = s, s.module
 		}
 	}
-	if len(modules) == 0 {
-		return
-	}
 	capabilities := guard.Capabilities()
-	capabilities.Builtins = append(capabilities.Builtins, &ast.Builtin{
+	capabilities.Builtins = append(slices.Clone(capabilities.Builtins), &ast.Builtin{
 		Name: externalData, Decl: types.NewFunction(types.Args(types.A), types.A),
 	})
 	compiler := ast.NewCompiler().WithCapabilities(capabilities).SetErrorLimit(0)
 	compiler.Compile(modules)
 	if compiler.Failed() {
-		b.errs = append(b.errs, all.located(compiler.Errors)...)
-		for kind, t := range b.templates {
-			b.broken[kind] = b.broken[kind] || t.native == nil
-		}
-		return
+		return all.located(compiler.Errors)
 	}
-	values := cache.NewInterQueryValueCache(context.Background(), nil)
-	rules := &commonRules{ids: map[string]int{}}
-	for _, t := range b.templates {
-		if t.native != nil {
-			continue
-		}
-		t.compiler, t.values = compiler, values
+	for _, kind := range kinds {
+		t := b.templates[kind]
+		t.compiler = compiler
 		t.query = ast.NewBody(ast.Equality.Expr(ast.NewTerm(answerVar), ast.NewTerm(t.violation())))
-		t.rules, t.common = rules, rules.of(t)
 		t.needs = t.findNeeds()
 		if !t.limited && t.needs.operation && t.needs.deletes {
 			t.operations = []policies.Operation{policies.Create, policies.Update, policies.Delete}
 		}
 	}
+	return nil
 }
 
 // sources is Rego texts by id, for positions.

@@ -42,7 +42,7 @@ func NewTrial(ctx context.Context, o Options, templ, constr *policies.Object, ex
 		return nil, errorAt(constr, policies.Path{"kind"}, policies.AtValue, fmt.Errorf("%s is no constraint: expected one of %s", constr, constraintGroup))
 	}
 	b := bundle{options: o, templates: map[string]*template{}, broken: map[string]bool{}}
-	b.readTemplate(templ)
+	b.take(templ, readOne(templ))
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
