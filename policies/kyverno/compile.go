@@ -33,7 +33,8 @@ type body struct {
 	deny          *conditions
 	pattern       any
 	anyPattern    []any
-	variables     bool // pattern or anyPattern has some
+	shape         *shape // of pattern, and of each anyPattern: nil when they have variables
+	shapes        []*shape
 	loops         []*loop
 }
 
@@ -159,7 +160,14 @@ func (c *compiler) body(at policies.Path, in *foreach) *body {
 	c.conditions(at.Append("preconditions"), in.Preconditions)
 	c.expressions(at.Append("pattern"), in.Pattern)
 	c.expressions(at.Append("anyPattern"), []any(in.AnyPattern))
-	out.variables = hasVariables(in.Pattern) || hasVariables([]any(in.AnyPattern))
+	if in.Pattern != nil && !hasVariables(in.Pattern) {
+		out.shape = shapeOf(in.Pattern)
+	}
+	if !hasVariables([]any(in.AnyPattern)) {
+		for _, p := range in.AnyPattern {
+			out.shapes = append(out.shapes, shapeOf(p))
+		}
+	}
 	if in.Deny != nil {
 		if out.deny = in.Deny.Conditions; out.deny == nil {
 			out.deny = &conditions{} // no conditions at all always hold

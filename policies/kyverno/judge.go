@@ -91,28 +91,36 @@ func (r round) patterns(b *body) verdict {
 		}
 		resource = r.scope.change.Object.Settled()
 	}
-	fill := func(p any) (any, error) {
-		if b.variables {
-			return r.scope.substitute(p)
+	compare := func(p any, s *shape) (verdict, string, error) {
+		if s == nil {
+			filled, err := r.scope.substitute(p)
+			if err != nil {
+				return verdict{}, "", err
+			}
+			v, detail := r.pattern(resource, validate.MatchPattern(logr.Discard(), resource, filled))
+			return v, detail, nil
 		}
-		return copied(p), nil
+		v, detail := r.pattern(resource, s.match(resource))
+		return v, detail, nil
 	}
 	if b.pattern != nil {
-		pattern, err := fill(b.pattern)
+		v, _, err := compare(b.pattern, b.shape)
 		if err != nil {
 			return broken(fmt.Errorf("pattern: %w", err))
 		}
-		v, _ := r.pattern(resource, pattern)
 		return v
 	}
 	skips, fails := 0, verdict{}
 	var told []string
 	for i, p := range b.anyPattern {
-		pattern, err := fill(p)
+		var known *shape
+		if len(b.shapes) > 0 {
+			known = b.shapes[i]
+		}
+		v, detail, err := compare(p, known)
 		if err != nil {
 			return broken(fmt.Errorf("anyPattern[%d]: %w", i, err))
 		}
-		v, detail := r.pattern(resource, pattern)
 		switch v.status {
 		case passed:
 			return v
@@ -136,9 +144,8 @@ func (r round) patterns(b *body) verdict {
 	}
 }
 
-// pattern compares the resource with one pattern, by Kyverno's own comparison. detail says where they differ.
-func (r round) pattern(resource, pattern any) (v verdict, detail string) {
-	err := validate.MatchPattern(logr.Discard(), resource, pattern)
+// pattern is the verdict of Kyverno's own comparison of the resource with a pattern. detail says where they differ.
+func (r round) pattern(resource any, err error) (v verdict, detail string) {
 	if err == nil {
 		return verdict{status: passed}, ""
 	}
