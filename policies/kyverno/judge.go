@@ -235,7 +235,9 @@ func (r round) loop(l *loop, elements []any) (v verdict, count int) {
 			return broken(err), count
 		}
 		in := round{rule: r.rule, scope: inner, element: r.element, nesting: r.nesting + 1}
-		in.scope.setElement(element, i, r.nesting)
+		if err := in.scope.setElement(element, i, r.nesting); err != nil {
+			return broken(err), count
+		}
 		in.base = r.find(element)
 		m, isMap := element.(map[string]any)
 		switch {

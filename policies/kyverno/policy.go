@@ -207,10 +207,7 @@ func (p *policy) ask(ctx context.Context, c *policies.Change, data map[string]an
 			continue
 		}
 		if s == nil {
-			var err error
-			if s, err = newScope(c, p.queries, p.namespace, data); err != nil {
-				return append(out, undecided(about, p.rules[i:], err)...)
-			}
+			s = newScope(c, p.queries, p.namespace, data)
 		}
 		action, need := r.action.of(c)
 		v := p.inside(r, s, func(in *scope) verdict { return p.verdict(ctx, r, in, about, match) })
@@ -359,10 +356,7 @@ func (p *policy) brokenBefore(ctx context.Context, r *compiled, c *policies.Chan
 			return false
 		}
 	}
-	s, err := newScope(before, p.queries, p.namespace, data)
-	if err != nil {
-		return false
-	}
+	s := newScope(before, p.queries, p.namespace, data)
 	about.by = nil
 	return p.inside(r, s, func(in *scope) verdict { return p.rule(ctx, r, in, about) }).status == failed
 }

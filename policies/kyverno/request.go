@@ -102,9 +102,15 @@ func (s *scope) loadImages() error {
 	if err != nil {
 		return err
 	}
-	if images := v.(map[string]any); len(images) > 0 {
-		s.data["images"] = images
+	images := v.(map[string]any)
+	if len(images) == 0 {
+		return nil
 	}
+	data, err := s.vars()
+	if err != nil {
+		return err
+	}
+	data["images"] = images
 	return nil
 }
 

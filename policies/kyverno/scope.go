@@ -20,8 +20,8 @@ type scope struct {
 	change    *policies.Change
 	queries   *queries
 	operation string
-	namespace string // of the policy; "" for a ClusterPolicy
-	data      map[string]any
+	namespace string         // of the policy; "" for a ClusterPolicy
+	data      map[string]any // nil until an expression is asked: see vars
 	entries   []pending
 	limit     int    // entries from here on do not exist yet: those that are being loaded
 	given     *given // of a test; nil otherwise
@@ -86,19 +86,25 @@ func (q *queries) search(expression string, data any) (any, error) {
 
 type requestKey struct{ operation policies.Operation }
 
-// newScope is the scope of a change: its request is made once for all policies, unless data has it already.
-func newScope(c *policies.Change, q *queries, namespace string, data map[string]any) (*scope, error) {
-	if data == nil {
+// newScope is the scope of a change. Its request is data, or made once for all policies.
+func newScope(c *policies.Change, q *queries, namespace string, data map[string]any) *scope {
+	s := &scope{change: c, queries: q, operation: string(c.Operation), namespace: namespace, data: maps.Clone(data)}
+	s.entries = []pending{{entry: imagesEntry}}
+	s.limit = len(s.entries)
+	return s
+}
+
+// vars is what expressions see. Many rules have none, and a request in the form of JSON costs a copy of the object.
+func (s *scope) vars() (map[string]any, error) {
+	if s.data == nil {
+		c := s.change
 		base, err := c.Derive(requestKey{c.Operation}, func() (any, error) { return request(c), nil })
 		if err != nil {
 			return nil, err
 		}
-		data = base.(map[string]any)
+		s.data = maps.Clone(base.(map[string]any))
 	}
-	s := &scope{change: c, queries: q, operation: string(c.Operation), namespace: namespace, data: maps.Clone(data)}
-	s.entries = []pending{{entry: imagesEntry}}
-	s.limit = len(s.entries)
-	return s, nil
+	return s.data, nil
 }
 
 // inner is a scope inside s: what it loads or sets s does not see.
@@ -121,9 +127,14 @@ func (s *scope) inner(entries []*entry) (*scope, error) {
 }
 
 // setElement says which element a loop is at.
-func (s *scope) setElement(element any, index, nesting int) {
-	s.data["element"], s.data["elementIndex"] = element, int64(index)
-	s.data[fmt.Sprintf("element%d", nesting)], s.data[fmt.Sprintf("elementIndex%d", nesting)] = element, int64(index)
+func (s *scope) setElement(element any, index, nesting int) error {
+	data, err := s.vars()
+	if err != nil {
+		return err
+	}
+	data["element"], data["elementIndex"] = element, int64(index)
+	data[fmt.Sprintf("element%d", nesting)], data[fmt.Sprintf("elementIndex%d", nesting)] = element, int64(index)
+	return nil
 }
 
 // query answers a JMESPath expression.
@@ -143,7 +154,11 @@ func (s *scope) query(expression string) (any, error) {
 			}
 		}
 	}
-	return s.queries.search(expression, s.data)
+	data, err := s.vars()
+	if err != nil {
+		return nil, err
+	}
+	return s.queries.search(expression, data)
 }
 
 var (
@@ -179,7 +194,11 @@ func (s *scope) load(i int) error {
 	if err != nil {
 		return fmt.Errorf("context entry %s: %w", e.Name, err)
 	}
-	s.data[e.Name] = value
+	data, err := s.vars()
+	if err != nil {
+		return err
+	}
+	data[e.Name] = value
 	return nil
 }
 

@@ -49,8 +49,12 @@ func sameMap(a, b map[string]any) bool {
 
 // give sets the values of the rule.
 func (s *scope) give() error {
+	data, err := s.vars()
+	if err != nil {
+		return err
+	}
 	for _, key := range sortedKeys(s.given.values) {
-		if err := put(s.data, key, floats(s.given.values[key])); err != nil {
+		if err := put(data, key, floats(s.given.values[key])); err != nil {
 			return err
 		}
 	}
