@@ -104,7 +104,7 @@ func (o *outcome) argocd(objects []argocd.Object) {
 			written.Name, _ = meta["name"].(string)
 		}
 		o.objects = append(o.objects, rendered{
-			content: b.Content, file: b.Origin.File, commit: git.Hash(b.Origin.Commit), line: b.Origin.Line, written: written, opaque: b.Opaque, hook: len(b.Hooks) > 0, source: b.Source,
+			content: b.Content, file: b.Origin.File, commit: git.Hash(b.Origin.Commit), line: b.Origin.Line, written: written, opaque: b.Opaque, hook: len(b.Hooks) > 0, keeps: b.Keeps, source: b.Source,
 		})
 	}
 }

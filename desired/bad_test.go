@@ -8,6 +8,7 @@ import (
 
 	"gitgate.dev/gitgate/desired"
 	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/test/gitserver"
 )
 
@@ -73,6 +74,56 @@ func TestLinksAndSubmodulesThatLeadOutAreTold(t *testing.T) {
 	}
 	if got := problems(s); !strings.Contains(got, "leads out of the repository") {
 		t.Errorf("problems:\n%s", got)
+	}
+}
+
+func TestAFileThatIsNotReadBreaksItsOwnUnitOnly(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		prepare func(t *testing.T, r *gitserver.Repo)
+		want    string
+	}{
+		{"a submodule among the manifests", func(t *testing.T, r *gitserver.Repo) {
+			inner := gitserver.NewRepo(t)
+			inner.Commit("inner", map[string]string{"config.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: inner, namespace: ledger}\n"})
+			r.Git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.Dir, "apps/ledger/sub")
+		}, "is a submodule, whose files are in another repository"},
+		{"a manifest that is too large", func(_ *testing.T, r *gitserver.Repo) {
+			r.Write(map[string]string{"apps/ledger/huge.yaml": "# " + strings.Repeat("x", tree.MaxFile)})
+		}, "more than the 16777216 that are read"},
+		{"a link out of the repository as a resource", func(t *testing.T, r *gitserver.Repo) {
+			if err := os.Symlink("../../../../etc/hostname", filepath.Join(r.Dir, "apps/ledger/host.yaml")); err != nil {
+				t.Fatal(err)
+			}
+		}, "leads out of the repository"},
+		{"a link to itself", func(t *testing.T, r *gitserver.Repo) {
+			if err := os.Symlink("loop.yaml", filepath.Join(r.Dir, "apps/ledger/loop.yaml")); err != nil {
+				t.Fatal(err)
+			}
+		}, "too many symbolic links"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := gitserver.NewRepo(t)
+			r.Write(fleet())
+			tc.prepare(t, r)
+			head := r.Commit("files", nil)
+			renderer, err := desired.New(options(t, r))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := renderer.At(t.Context(), map[string]git.Hash{"fleet": git.Hash(head)}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := problems(s); !strings.Contains(got, tc.want) || !strings.Contains(got, "apps/ledger/") {
+				t.Errorf("problems:\n%s\nwant %s", got, tc.want)
+			}
+			for _, u := range s.Units() {
+				if empty := len(u.Objects()) == 0; empty != (u.Name == "ledger") {
+					t.Errorf("%s declares %d objects", u, len(u.Objects()))
+				}
+			}
+		})
 	}
 }
 

@@ -347,7 +347,7 @@ func (b *build) entry(o rendered, namespace string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.hook, e.opaque, e.loose = o.hook, o.opaque, !known
+	e.hook, e.keeps, e.opaque, e.loose = o.hook, o.keeps, o.opaque, !known
 	return e, nil
 }
 

@@ -30,7 +30,7 @@ type Cache struct {
 }
 
 const (
-	cacheVersion = "gitgate state 2\n"
+	cacheVersion = "gitgate state 3\n"
 	cacheSuffix  = ".state"
 	maxCached    = 8       // states that are kept
 	maxState     = 1 << 32 // bytes of one

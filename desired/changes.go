@@ -3,8 +3,10 @@ package desired
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -163,8 +165,10 @@ func (d *difference) deletion(p *pair) *Change {
 		c.Kept = p.old.unit.String() + " is gone and does not take with it what it applied"
 	case u != nil && !u.Prune:
 		c.Kept = u.String() + " does not prune"
-	case p.old.entry.protected(c.Old):
-		c.Kept = "an annotation or label of the object forbids it"
+	case p.old.entry.keeps != "":
+		c.Kept = p.old.entry.keeps
+	default:
+		c.Kept = protected(c.Old)
 	}
 	return c
 }
@@ -193,21 +197,22 @@ func (u *Unit) key() policies.Key {
 	return policies.Key{}
 }
 
-// protected says whether an object asks its reconciler not to delete it.
-func (e *entry) protected(o *policies.Object) bool {
-	for _, field := range []string{"labels", "annotations"} {
-		for name, value := range map[string]string{
-			"kustomize.toolkit.fluxcd.io/prune":     "disabled",
-			"kustomize.toolkit.fluxcd.io/reconcile": "disabled",
-			"helm.sh/resource-policy":               "keep",
-		} {
-			if v, _ := textAt(o, "metadata", field, name); v == value {
-				return true
-			}
+// protected says what of an object asks its reconciler not to delete it; "" for nothing.
+func protected(o *policies.Object) string {
+	for _, m := range []struct{ field, name, value string }{
+		{"labels", "kustomize.toolkit.fluxcd.io/prune", "disabled"}, {"annotations", "kustomize.toolkit.fluxcd.io/prune", "disabled"},
+		{"labels", "kustomize.toolkit.fluxcd.io/reconcile", "disabled"}, {"annotations", "kustomize.toolkit.fluxcd.io/reconcile", "disabled"},
+		{"annotations", "helm.sh/resource-policy", "keep"},
+	} {
+		if v, _ := textAt(o, "metadata", m.field, m.name); v == m.value {
+			return fmt.Sprintf("%s %s: %s of the object forbids it", strings.TrimSuffix(m.field, "s"), m.name, m.value)
 		}
 	}
 	options, _ := textAt(o, "metadata", "annotations", "argocd.argoproj.io/sync-options")
-	return slices.Contains(splitOptions(options), "Prune=false") || slices.Contains(splitOptions(options), "Delete=false")
+	if slices.Contains(splitOptions(options), "Delete=false") {
+		return "sync option Delete=false of the object forbids it"
+	}
+	return ""
 }
 
 func (d *difference) change(op policies.Operation, o owned, object *policies.Object, s *State) *Change {

@@ -82,6 +82,33 @@ func TestAMergeSendsExactlyWhatDiffers(t *testing.T) {
 			"DELETE ConfigMap ledger/more by " + controller + " (kept: Kustomization flux-system/ledger does not prune)\n",
 		},
 		{
+			"what an annotation keeps stays", with(fleet(), map[string]string{"apps/ledger/more.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: more\n  namespace: ledger\n  annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}\n"}),
+			map[string]string{"apps/ledger/more.yaml": ""},
+			"DELETE ConfigMap ledger/more by " + controller + " (kept: annotation kustomize.toolkit.fluxcd.io/prune: disabled of the object forbids it)\n",
+		},
+		{
+			"what a label keeps stays", with(fleet(), map[string]string{"apps/ledger/more.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: more\n  namespace: ledger\n  labels: {kustomize.toolkit.fluxcd.io/prune: disabled}\n"}),
+			map[string]string{"apps/ledger/more.yaml": ""},
+			"DELETE ConfigMap ledger/more by " + controller + " (kept: label kustomize.toolkit.fluxcd.io/prune: disabled of the object forbids it)\n",
+		},
+		{
+			"an annotation that says something else keeps nothing", with(fleet(), map[string]string{"apps/ledger/more.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: more\n  namespace: ledger\n  annotations: {kustomize.toolkit.fluxcd.io/prune: enabled}\n"}),
+			map[string]string{"apps/ledger/more.yaml": ""},
+			"DELETE ConfigMap ledger/more by " + controller + "\n",
+		},
+		{
+			"Prune=false of an object keeps it", with(argocdFleet(""), map[string]string{"web/more.yaml": kept("Prune=false")}), map[string]string{"web/more.yaml": ""},
+			"DELETE ConfigMap shop/more by argocd:argocd-application-controller (kept: sync option Prune=false of the object forbids it)\n",
+		},
+		{
+			"Prune=confirm of an Application lets a person decide", with(argocdFleet("Prune=confirm"), map[string]string{"web/more.yaml": kept("Validate=false")}), map[string]string{"web/more.yaml": ""},
+			"DELETE ConfigMap shop/more by argocd:argocd-application-controller (kept: sync option Prune=confirm of Application web lets a person decide)\n",
+		},
+		{
+			"Prune=true of an object goes before the Application's option", with(argocdFleet("Prune=false"), map[string]string{"web/more.yaml": kept("Prune=true")}), map[string]string{"web/more.yaml": ""},
+			"DELETE ConfigMap shop/more by argocd:argocd-application-controller\n",
+		},
+		{
 			"a unit that is broken now sends nothing", fleet(), map[string]string{"apps/shop/kustomization.yaml": "resources: [gone.yaml]\n"}, "",
 		},
 		{
@@ -101,4 +128,18 @@ func TestAMergeSendsExactlyWhatDiffers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// argocdFleet is an Application of the folder web, with a sync option.
+func argocdFleet(option string) map[string]string {
+	return map[string]string{
+		"clusters/prod/web.yaml": "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: web, namespace: argocd}\nspec:\n  project: default\n  source: {repoURL: \"" + address +
+			"\", targetRevision: main, path: web}\n  destination: {server: https://kubernetes.default.svc, namespace: shop}\n  syncPolicy: {automated: {prune: true}, syncOptions: [\"" + option + "\"]}\n",
+		"web/config.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\n",
+	}
+}
+
+// kept is a ConfigMap with a sync option.
+func kept(option string) string {
+	return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: more\n  annotations: {argocd.argoproj.io/sync-options: \"" + option + "\"}\n"
 }

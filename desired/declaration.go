@@ -57,6 +57,7 @@ type rendered struct {
 	written kustomize.ID
 	opaque  []policies.Path
 	hook    bool
+	keeps   string          // why it is not deleted when it is no longer declared, beside what it says itself; "" for nothing
 	commit  git.Hash        // of file's repository; "" for the one of the unit's source
 	line    int             // of file, where it begins; 0 when that is not known
 	source  policies.Source // finds fields in a template; nil when file is a manifest

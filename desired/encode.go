@@ -91,6 +91,7 @@ func (e *encoder) entry(o *entry) {
 	e.key(o.key)
 	e.text(o.kind.Version)
 	e.flags(o.hook, o.loose)
+	e.text(o.keeps)
 	e.place(o.place)
 	e.count(len(o.opaque))
 	for _, p := range o.opaque {
@@ -202,6 +203,7 @@ func (d *decoder) entry(r *Renderer) *entry {
 	o := &entry{key: d.key(), words: r.words}
 	o.kind = policies.GroupVersionKind{Group: o.key.Group, Version: d.text(), Kind: o.key.Kind}
 	d.flags(&o.hook, &o.loose)
+	o.keeps = d.text()
 	o.place = d.place()
 	for range d.count() {
 		o.opaque = append(o.opaque, d.path())

@@ -20,7 +20,8 @@ type entry struct {
 	words   *packed.Words
 	content []byte // packed: as it is rendered
 	hook    bool
-	loose   bool // whether the kind is namespaced only a CustomResourceDefinition could say: key.Namespace is right if it is
+	keeps   string // why its reconciler does not delete it, beside what it says itself
+	loose   bool   // whether the kind is namespaced only a CustomResourceDefinition could say: key.Namespace is right if it is
 	opaque  []policies.Path
 	place   place
 

@@ -44,7 +44,7 @@ func (r *Renderer) renderKustomization(ctx context.Context, d *declaration, in *
 
 func (o *outcome) flux(objects []flux.Object) {
 	for _, b := range objects {
-		o.objects = append(o.objects, rendered{content: b.Content, file: b.File, line: b.Line, written: b.Written, opaque: b.Opaque, hook: b.Hook, source: b.Source})
+		o.objects = append(o.objects, rendered{content: b.Content, file: b.File, line: b.Line, written: b.Written, opaque: b.Opaque, hook: b.Hook, keeps: b.Keeps, source: b.Source})
 	}
 }
 

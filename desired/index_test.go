@@ -182,6 +182,37 @@ func TestACommitOfSomebodyElseIsHeldAndTheOldTipServes(t *testing.T) {
 	}
 }
 
+// A merge brings every commit of its branch: one that nobody trusts is not made good by the signature on the merge.
+func TestASignedMergeOfAnUnsignedCommitIsHeld(t *testing.T) {
+	signer := gitserver.NewSigner(t, "dev@example.com")
+	r := gitserver.NewRepo(t)
+	anchor := r.Commit("before signatures", fleet())
+	allowed, err := trust.ParseAllowedSigners([]byte(signer.Allowed), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := index(t, r, func(o *desired.Options) {
+		o.Sources[0].Trust, o.Sources[0].Anchor = &trust.Rules{SSH: allowed}, git.Hash(anchor)
+	})
+	signer.Use(r)
+	r.Git("checkout", "--quiet", "-b", "topic")
+	r.Commit("unsigned", patch("666"))
+	r.Git("checkout", "--quiet", "main")
+	before := r.Commit("signed", map[string]string{"README.md": "x"}, "-S")
+	r.Git("merge", "--quiet", "--no-ff", "-S", "-m", "merge", "topic")
+	merge := r.Git("rev-parse", "HEAD")
+	var untrusted *desired.UntrustedError
+	if err := x.Advance(t.Context(), "fleet", git.Hash(merge)); !errors.As(err, &untrusted) || len(untrusted.Evidence) != 1 || untrusted.Evidence[0].Commit.Subject != "unsigned" {
+		t.Fatalf("error %v", err)
+	}
+	if tip, _ := x.Tip("fleet"); tip.Hash != before {
+		t.Errorf("tip %s, want the commit before the merge", tip.Subject)
+	}
+	if got := forms(x, web); strings.Contains(got, "666") {
+		t.Errorf("forms %s", got)
+	}
+}
+
 func TestAMirrorIsFollowed(t *testing.T) {
 	r := gitserver.NewRepo(t)
 	first := r.Commit("one", fleet())

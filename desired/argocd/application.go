@@ -113,7 +113,7 @@ type Object struct {
 	Origin  policies.Origin // File "" when it is not known
 	Source  policies.Source // finds its fields in Origin.File; nil when that is to be found out by its name
 	Hooks   []string        // sync phases that make it: PreSync, Sync, PostSync, SyncFail, PostDelete; none for an object of the application itself
-	Keeps   bool            // it is not deleted when it is no longer declared (Prune=false)
+	Keeps   string          // why it is not deleted when it is no longer declared; "" for one that is
 	Opaque  []policies.Path // fields whose values Git does not say
 }
 

@@ -261,7 +261,7 @@ func TestHooksAndWhatIsKeptAreTold(t *testing.T) {
 		pos, _ := o.Source.Locate(policies.Path{"metadata", "name"}, policies.AtValue)
 		got = append(got, fmt.Sprintf("%v %v %v %s:%d", name, o.Hooks, o.Keeps, pos.File, pos.Line))
 	}
-	if want := "pre [PreSync Sync] false hooks/a.yaml:3, kept [] true hooks/a.yaml:11, helms [PostSync] false hooks/a.yaml:15"; strings.Join(got, ", ") != want {
+	if want := "pre [PreSync Sync]  hooks/a.yaml:3, kept [] sync option Prune=false of the object forbids it hooks/a.yaml:11, helms [PostSync]  hooks/a.yaml:15"; strings.Join(got, ", ") != want {
 		t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
 	}
 }

@@ -46,7 +46,7 @@ func (a *Application) mark(objects []Object, config Config) (marked []Object) {
 				o.Opaque = append(o.Opaque, policies.Path{"metadata", "name"}) // Argo CD makes one of the time
 			}
 		}
-		o.Keeps = slices.Contains(options(o.Content), "Prune=false") || slices.Contains(a.Spec.SyncPolicy.SyncOptions, "Prune=false")
+		o.Keeps = a.keeps(o.Content)
 		hasNamespace = hasNamespace || o.Content["apiVersion"] == "v1" && o.Content["kind"] == "Namespace" && name(o.Content) == namespace
 		marked = append(marked, o)
 	}
@@ -54,6 +54,27 @@ func (a *Application) mark(objects []Object, config Config) (marked []Object) {
 		marked = append([]Object{a.namespace(namespace)}, marked...)
 	}
 	return marked
+}
+
+// keeps says why Argo CD does not delete an object that is no longer declared; "" when it does. An option of the object goes before
+// one of the Application.
+func (a *Application) keeps(content map[string]any) string {
+	for _, from := range []struct {
+		options []string
+		who     string
+	}{{options(content), "the object"}, {a.Spec.SyncPolicy.SyncOptions, "Application " + a.Metadata.Name}} {
+		for _, option := range from.options {
+			switch strings.TrimSpace(option) {
+			case "Prune=false":
+				return "sync option Prune=false of " + from.who + " forbids it"
+			case "Prune=confirm":
+				return "sync option Prune=confirm of " + from.who + " lets a person decide"
+			case "Prune=true":
+				return ""
+			}
+		}
+	}
+	return ""
 }
 
 // track marks an object as a's. It is done before the object gets its namespace, so that one that lives in none has that of the
@@ -147,7 +168,7 @@ func (a *Application) namespace(name string) Object {
 	}
 	return Object{
 		Content: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": meta},
-		Origin:  a.object.Origin, Source: written{a.object}, Keeps: true,
+		Origin:  a.object.Origin, Source: written{a.object}, Keeps: "Argo CD deletes no namespace that it created",
 	}
 }
 

@@ -111,6 +111,7 @@ type Object struct {
 	Opaque  []policies.Path // fields whose values only a key or the cluster could tell
 	Source  policies.Source // finds its fields in File; nil when that is to be found out by its name
 	Line    int             // the line of File that it begins on; 0 when that is not known
+	Keeps   string          // why it is not deleted when it is no longer declared, beside what it says itself; "" for nothing
 	Hook    bool            // made for a moment and deleted: a Helm hook
 }
 

@@ -58,6 +58,7 @@ func (h *HelmRelease) Render(ctx context.Context, v *tree.View, find Find, clust
 		switch {
 		case object.Hook && h.drops(o.Hooks):
 		case o.CRD:
+			object.Keeps = "Helm deletes no CustomResourceDefinition of crds/"
 			crds = append(crds, object)
 		default:
 			patched = append(patched, object)
