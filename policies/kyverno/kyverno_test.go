@@ -201,6 +201,8 @@ func TestRules(t *testing.T) {
 		{"variables fill in patterns", "Pod", `validate: {message: m, pattern: {metadata: {labels: {app: "{{ request.object.metadata.name }}"}}}}`, pod, []string{"passed"}},
 		{"a variable of the context is made when it is named", "Pod", "context:\n- {name: low, variable: {value: 1024}}\n- {name: ports, variable: {jmesPath: \"request.object.spec.containers[].ports[].containerPort\"}}\nvalidate: {message: m, deny: {conditions: {any: [{key: \"{{ ports[?@ < `1024`] | length(@) }}\", operator: GreaterThan, value: 0}]}}}", pod,
 			[]string{"deny p/r: m ()"}},
+		{"a jmesPath that a variable makes a list of is no JMESPath", "Pod", "context:\n- {name: pics, variable: {jmesPath: '{{ request.object.spec.containers[].image }}'}}\nvalidate: {message: m, deny: {conditions: {all: [{key: \"{{ pics }}\", operator: AnyNotIn, value: [a]}]}}}", pod,
+			[]string{"failed: rule r: deny conditions: variable {{ pics }}: context entry pics: jmesPath \"{{ request.object.spec.containers[].image }}\" becomes no text: expected a text that is JMESPath"}},
 		{"a default stands in for what is not there", "Pod", "context:\n- {name: team, variable: {jmesPath: request.object.metadata.labels.team, default: none}}\nvalidate: {message: \"team {{ team }}\", deny: {conditions: {any: [{key: \"{{ team }}\", operator: Equals, value: none}]}}}", pod,
 			[]string{"deny p/r: team none ()"}},
 		{"images have their parts", "Pod", `validate: {message: m, foreach: [{list: request.object.spec.containers, deny: {conditions: {any: [{key: "{{ images.containers.\"{{element.name}}\".registry }}", operator: NotEquals, value: registry.example.com}]}}}]}`, pod,

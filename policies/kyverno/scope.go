@@ -230,9 +230,13 @@ func (s *scope) value(e *entry) (any, error) {
 }
 
 func (s *scope) variable(v *variable) (any, error) {
-	path, err := s.fillText(v.JMESPath)
+	filled, err := s.fill(v.JMESPath)
 	if err != nil {
 		return nil, err
+	}
+	path, ok := filled.(string)
+	if !ok {
+		return nil, fmt.Errorf("jmesPath %q becomes no text: expected a text that is JMESPath", shorten(v.JMESPath))
 	}
 	fallback, err := s.substitute(v.Default)
 	if err != nil {
