@@ -5,7 +5,7 @@ SHELL := bash
 FUZZTIME ?= 30s
 BENCHFLAGS ?=
 
-.PHONY: help build install test race e2e lint bench fuzz generate clean
+.PHONY: help build install test race e2e demo lint bench fuzz generate clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -22,8 +22,11 @@ test: ## all tests but those that start a real control plane
 race: ## the tests of the product under the race detector, but for packages that contain Kubernetes, which would take minutes to build
 	go test -short -race $$(go list -test -f '{{if .ForTest}}{{else}}{{.ImportPath}} {{.Deps}}{{end}}' ./... | awk '$$1 ~ /\.test$$/ && $$1 !~ /\/test\// && !/k8s\.io\/kubernetes\// {sub(/\.test$$/, "", $$1); print $$1}')
 
-e2e: ## the tests against a real API server, built from modules once (about ten minutes)
-	go test -count=1 -timeout 60m ./test/controlplane/... ./test/conformance ./test/parity
+e2e: ## the tests against a real API server and Flux, built from modules once (about fifteen minutes)
+	go test -count=1 -timeout 60m ./test/controlplane/... ./test/conformance ./test/parity ./test/e2e
+
+demo: ## a commit that is admitted and a kubectl edit that is not, in a real cluster on this machine
+	go run ./test/demo
 
 lint: ## gofmt, go vet and staticcheck
 	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l); \

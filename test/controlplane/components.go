@@ -34,6 +34,7 @@ func (cp *ControlPlane) planAPIServer(port int) ([]string, func(context.Context)
 	cp.mu.Lock()
 	etcd := cp.ports[Etcd]
 	cp.endpoint = fmt.Sprintf("https://127.0.0.1:%d", port)
+	more := cp.options.APIServer
 	cp.mu.Unlock()
 	args := []string{
 		fmt.Sprintf("--etcd-servers=http://127.0.0.1:%d", etcd),
@@ -61,7 +62,7 @@ func (cp *ControlPlane) planAPIServer(port int) ([]string, func(context.Context)
 	if cp.options.AuditPolicy != "" {
 		args = append(args, "--audit-policy-file="+cp.file("audit-policy.yaml"), "--audit-log-path="+cp.AuditLog(), "--audit-log-mode=blocking")
 	}
-	args = slices.Concat(args, cp.options.APIServer)
+	args = slices.Concat(args, more)
 	admin, err := cp.HTTPClient("system:admin", "system:masters")
 	if err != nil {
 		return nil, nil, err

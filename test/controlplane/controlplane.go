@@ -169,6 +169,13 @@ func (cp *ControlPlane) Resume(ctx context.Context, name string) error {
 	return nil
 }
 
+// AddAPIServerFlags gives kube-apiserver more flags from its next start on.
+func (cp *ControlPlane) AddAPIServerFlags(flags ...string) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.options.APIServer = slices.Concat(cp.options.APIServer, flags)
+}
+
 // Dir is the folder of all files of the control plane.
 func (cp *ControlPlane) Dir() string { return cp.dir }
 

@@ -41,9 +41,13 @@ func TestFlux(t *testing.T) {
 		{"a branch that was rewritten is held", forcePush},
 		{"a commit that nobody trusted has signed is held", unsigned},
 		{"a rogue GitRepository brings nothing in", rogueSource},
+		{"what a cluster needs to come up never reaches the webhook", neverAsked},
+		{"the API server's audit log has the gate's answers", auditLog},
+		{"what would be denied is told or recorded", modes},
 		{"a person breaks the glass", breakGlass},
 		{"Git cannot be asked", gitIsDown},
 		{"the gate is killed and started again under load", gateDies},
+		{"a cluster comes up cold, with the gate last", coldStart},
 	} {
 		if !t.Run(scene.name, func(t *testing.T) { scene.play(t, w) }) && t.Context().Err() != nil {
 			break

@@ -77,13 +77,13 @@ func unsigned(t *testing.T, w *world.World) {
 
 const rogue = `apiVersion: source.toolkit.fluxcd.io/v1
 kind: GitRepository
-metadata: {name: rogue, namespace: flux-system}
+metadata: {name: intruder, namespace: flux-system}
 spec: {interval: 1m, url: "URL", ref: {branch: main}}
 ---
 apiVersion: kustomize.toolkit.fluxcd.io/v1
 kind: Kustomization
-metadata: {name: rogue, namespace: flux-system}
-spec: {interval: 1h, retryInterval: 2s, path: ./, prune: true, sourceRef: {kind: GitRepository, name: rogue}}
+metadata: {name: intruder, namespace: flux-system}
+spec: {interval: 1h, retryInterval: 2s, path: ./, prune: true, sourceRef: {kind: GitRepository, name: intruder}}
 `
 
 // rogueSource is somebody who has Flux apply another repository.
@@ -91,13 +91,13 @@ func rogueSource(t *testing.T, w *world.World) {
 	s := newScene(t, w, "rogue")
 	s.applied("settings", map[string]string{"config.yaml": configMap("rogue", "settings", "n", "declared")})
 	other := gitserver.NewRepo(t)
-	commit := other.Commit("mine", map[string]string{"all.yaml": configMap("rogue", "miner", "n", "1") + "---\n" + configMap("rogue", "settings", "n", "mine")})
+	commit := other.Commit("mine", map[string]string{"all.yaml": configMap("rogue", "miner", "n", "mine") + "---\n" + configMap("rogue", "settings", "n", "mine")})
 	file := s.File("rogue.yaml", strings.Replace(rogue, "URL", gitserver.Serve(t, other).URL, 1))
 	said, err := s.Kubectl("ann", "create", "-f", file)
 	if err == nil {
 		t.Fatalf("admitted: %s", said)
 	}
-	wantAll(t, said, "GitRepository flux-system/rogue", "Kustomization flux-system/rogue", "no accepted commit declares it")
+	wantAll(t, said, "GitRepository flux-system/intruder", "Kustomization flux-system/intruder", "no accepted commit declares it")
 	// It is there from before the gate.
 	s.Unguarded(func() {
 		if said, err := s.Kubectl("ann", "create", "-f", file); err != nil {
@@ -105,7 +105,7 @@ func rogueSource(t *testing.T, w *world.World) {
 		}
 	})
 	s.FetchLater()
-	said = s.Refused("rogue", commit)
+	said = s.Refused("intruder", commit)
 	wantAll(t, said, "ConfigMap rogue/miner")
 	if s.Get("v1 ConfigMap", "rogue", "miner") != nil {
 		t.Error("what the other repository has is applied")

@@ -185,11 +185,10 @@ func (w *World) unit(name string) (status, message, attempted string, err error)
 	}
 	revision, _, _ := unstructured.NestedString(o.Object, "status", "lastAttemptedRevision")
 	_, attempted, _ = strings.Cut(revision, "sha1:")
-	observed, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
 	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	for _, c := range conditions {
 		m, _ := c.(map[string]any)
-		if m["type"] == "Ready" && observed == o.GetGeneration() {
+		if m["type"] == "Ready" && m["observedGeneration"] == o.GetGeneration() {
 			status, _ = m["status"].(string)
 			message, _ = m["message"].(string)
 		}

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +66,22 @@ func (w *World) LaunchGate() {
 	cmd := exec.Command(w.options.Program, append(args, w.options.Gate...)...)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "KUBECONFIG=")
 	w.Run(gateProgram, cmd)
+}
+
+// GateURL is where the API server finds the gate, GateCA the PEM of the authority that it has for that.
+func (w *World) GateURL() string { return "https://" + w.gate.address + "/validate" }
+
+func (w *World) GateCA() string {
+	w.t.Helper()
+	hooks, _, err := unstructured.NestedSlice(w.Get(webhookKind, "", WebhookName).Object, "webhooks")
+	w.must("webhook configuration", err)
+	for _, h := range hooks {
+		text, _, _ := unstructured.NestedString(h.(map[string]any), "clientConfig", "caBundle")
+		pem, err := base64.StdEncoding.DecodeString(text)
+		w.must("caBundle", err)
+		return string(pem)
+	}
+	return ""
 }
 
 // GateReady says why the gate is not ready; nil when it is.
