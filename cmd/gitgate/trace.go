@@ -337,6 +337,10 @@ func (p *program) writeDifferences(w io.Writer, out *traceOutput) error {
 	}
 	fmt.Fprintln(w, "\nthe live object does not trace:")
 	for _, d := range out.Differences {
+		if d.Path == "" {
+			_, err := fmt.Fprintln(w, "  "+d.Cause)
+			return err
+		}
 		if _, err := fmt.Fprintf(w, "  %s: %s: live %s, declared %s\n", report.Line(d.Path), d.Cause, shownValue(d.Live), shownValue(d.Declared)); err != nil {
 			return err
 		}

@@ -36,8 +36,27 @@ func made(kind string, make maker) rule {
 		if !ok {
 			return because("%s comes from %s, which no accepted commit declares", r.name(), root), nil
 		}
-		return r.asMade(ctx, owner, make)
+		return r.ofOwner(ctx, x, owner, func(owner *policies.Object) ([]policies.Violation, error) { return r.asMade(ctx, owner, make) })
 	}
+}
+
+// ofOwner asks judge of an owner, and when it refuses once more of the owner as the API server has it: a cache is never the reason
+// for a refusal.
+func (r *review) ofOwner(ctx context.Context, x owner, o *policies.Object, judge func(*policies.Object) ([]policies.Violation, error)) ([]policies.Violation, error) {
+	found, err := judge(o)
+	if err != nil || len(found) == 0 {
+		return found, err
+	}
+	ref := r.refTo(x, r.key.Namespace)
+	ref.Fresh = true
+	newer, err := r.j.Owners.Get(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("%s: could not be looked up: %w", x, err)
+	}
+	if newer == nil || text(newer, "metadata", "uid") != x.uid || text(newer, "metadata", "resourceVersion") == text(o, "metadata", "resourceVersion") {
+		return found, nil
+	}
+	return judge(newer)
 }
 
 // asMade compares the object with what is made of the owner.
@@ -76,6 +95,8 @@ func (r *review) asMade(ctx context.Context, owner *policies.Object, make maker)
 		switch d.Cause {
 		case NotDeclared:
 			v.Message = fmt.Sprintf("%s: %s is not what %s makes: it has none", d.Path, r.value(d.Path, d.Got, "what is set"), owner)
+		case Untold:
+			v.Message = fmt.Sprintf("%s has more than %d fields that are not what %s makes", r.name(), maxDifferences, owner)
 		case Dropped:
 			v.Message = fmt.Sprintf("%s: is left out, and %s makes %s", d.Path, owner, r.value(d.Path, d.Declared, "it"))
 		default:
@@ -113,6 +134,9 @@ func (b *builder) take(section string, keys ...string) {
 }
 
 func podOfReplicas(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	if Equal(lookup(owner.Map(), "spec")["replicas"], int64(0)) {
+		return fmt.Sprintf("%s has no replicas", owner), nil
+	}
 	b.template(lookup(owner.Map(), "spec", "template"))
 	b.pod(b.spec(), b.writtenSpec())
 	return "", nil
@@ -163,6 +187,9 @@ func ofNode(template, written map[string]any) (map[string]any, bool) {
 }
 
 func podOfJob(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	if why := idle(owner); why != "" {
+		return why, nil
+	}
 	b.template(lookup(owner.Map(), "spec", "template"))
 	b.finalizer("batch.kubernetes.io/job-tracking")
 	const index = "batch.kubernetes.io/job-completion-index"
@@ -210,6 +237,9 @@ func replicaSetOfDeployment(_ context.Context, b *builder, owner *policies.Objec
 	spec["selector"] = selector
 	b.fill(spec, from, "minReadySeconds")
 	b.fill(spec, w, "replicas")
+	if most := mostReplicas(owner); replicasOf(b.written) > most {
+		return fmt.Sprintf("%s makes no ReplicaSet of more than %d replicas", owner, most), nil
+	}
 	return "", nil
 }
 
@@ -257,6 +287,18 @@ func scaledReplicaSet(ctx context.Context, r *review) ([]policies.Violation, err
 	if !ok {
 		return because("%s comes from %s, which no accepted commit declares", r.name(), root), nil
 	}
+	return r.ofOwner(ctx, x, owner, func(owner *policies.Object) ([]policies.Violation, error) { return r.scaledOf(owner), nil })
+}
+
+// scaledOf tells what of an update of a ReplicaSet its Deployment does not explain.
+func (r *review) scaledOf(owner *policies.Object) []policies.Violation {
+	was, now, most := replicasOf(r.c.Old.Map()), replicasOf(r.c.Object.Map()), mostReplicas(owner)
+	switch {
+	case now > was && now > most:
+		return because("%s is scaled to %d, and %s has %d replicas at most", r.name(), now, owner, most)
+	case now > was && was == 0 && !ofTemplate(r.c.Object, owner) && lookup(owner.Map(), "spec")["paused"] != true:
+		return because("%s has an older template of %s and no replicas: it gets none any more", r.name(), owner)
+	}
 	theirs := lookup(owner.Map(), "metadata", "annotations")
 	return r.outside(func(e edit) bool {
 		switch {
@@ -266,10 +308,24 @@ func scaledReplicaSet(ctx context.Context, r *review) ([]policies.Violation, err
 			return Equal(e.now, lookup(owner.Map(), "spec")["minReadySeconds"])
 		}
 		return true
-	}), nil
+	})
+}
+
+// idle says why the controller of a Job or CronJob makes nothing of it now; "" when it may.
+func idle(owner *policies.Object) string {
+	switch {
+	case lookup(owner.Map(), "spec")["suspend"] == true:
+		return fmt.Sprintf("%s is suspended", owner)
+	case finished(owner):
+		return fmt.Sprintf("%s has finished", owner)
+	}
+	return ""
 }
 
 func jobOfCronJob(_ context.Context, b *builder, owner *policies.Object) (string, error) {
+	if why := idle(owner); why != "" {
+		return why, nil
+	}
 	template := lookup(owner.Map(), "spec", "jobTemplate")
 	meta := asMap(template["metadata"])
 	maps.Copy(b.labels(), asMap(meta["labels"]))

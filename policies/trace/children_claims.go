@@ -14,7 +14,7 @@ import (
 func podOfStatefulSet(ctx context.Context, b *builder, owner *policies.Object) (string, error) {
 	template := lookup(owner.Map(), "spec", "template")
 	revision, _ := asMap(b.writtenMeta["labels"])["controller-revision-hash"].(string)
-	if revision != "" && revision != text(owner, "status", "updateRevision") {
+	if revision != "" && revision == text(owner, "status", "currentRevision") && revision != text(owner, "status", "updateRevision") {
 		recorded := func(o *policies.Object) bool {
 			x, ok := controllerOf(o)
 			return ok && x.uid == text(owner, "metadata", "uid")
@@ -32,6 +32,9 @@ func podOfStatefulSet(ctx context.Context, b *builder, owner *policies.Object) (
 	ordinal, isOrdinal := strings.CutPrefix(b.r.key.Name, owner.Name+"-")
 	if !isOrdinal || !isNumber(ordinal) {
 		return fmt.Sprintf("%s makes Pods named %s-0 and on", owner, owner.Name), nil
+	}
+	if from, n := ordinals(owner); !within(ordinal, from, n) {
+		return fmt.Sprintf("%s has %d replicas, numbered from %d on", owner, n, from), nil
 	}
 	b.take("labels", "controller-revision-hash", "controller.kubernetes.io/hash")
 	b.note("labels", "statefulset.kubernetes.io/pod-name", b.r.key.Name)

@@ -76,14 +76,19 @@ func controllerOf(o *policies.Object) (found owner, ok bool) {
 // ownerObject looks up an owner: the live object of that name and uid, or nil.
 func (r *review) ownerObject(ctx context.Context, x owner, namespace string) (*policies.Object, error) {
 	is := func(o *policies.Object) bool { return o != nil && x.uid != "" && text(o, "metadata", "uid") == x.uid }
-	if clusterScoped[x.kind.GroupKind()] {
-		namespace = ""
-	}
-	o, err := r.live(ctx, Ref{Kind: x.kind, Namespace: namespace, Name: x.name}, is)
+	o, err := r.live(ctx, r.refTo(x, namespace), is)
 	if err != nil || !is(o) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// refTo names an owner of an object in a namespace.
+func (r *review) refTo(x owner, namespace string) Ref {
+	if clusterScoped[x.kind.GroupKind()] {
+		namespace = ""
+	}
+	return Ref{Kind: x.kind, Namespace: namespace, Name: x.name}
 }
 
 // clusterScoped are the cluster-scoped kinds that own namespaced objects. Whether a custom owner is, Owners knows: it ignores the

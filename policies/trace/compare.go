@@ -45,6 +45,7 @@ const (
 	OtherValue                   // Git declares another value
 	Dropped                      // the request leaves out, or takes away, what Git declares
 	Reordered                    // the items of a list stand in another order than declared
+	Untold                       // there are more differences than are told: the last of them, without a path
 )
 
 func (c Cause) String() string {
@@ -57,6 +58,8 @@ func (c Cause) String() string {
 		return "declared, and left out"
 	case Reordered:
 		return "declared in another order"
+	case Untold:
+		return "more differences than are told"
 	default:
 		return "none"
 	}
@@ -91,6 +94,10 @@ func Compare(c Content) []Difference {
 		}
 		w.path = w.path[:len(w.path)-1]
 	}
+	if w.cut {
+		// Who lets some differences pass must not take those that are told for all.
+		w.found = append(w.found, Difference{Cause: Untold})
+	}
 	return w.found
 }
 
@@ -117,6 +124,7 @@ type walker struct {
 	c     Content
 	path  policies.Path
 	found []Difference
+	cut   bool // there is more than found has
 }
 
 // assigned are the fields of metadata that the API server sets and no client can.
@@ -310,7 +318,7 @@ func (w *walker) list(d, n, o []any) {
 func (w *walker) item(d, n any) {
 	inner := walker{c: Content{Declared: w.c.Declared, New: w.c.New, Lists: w.c.Lists, Opaque: w.c.Opaque}, path: w.path}
 	inner.value(d, n, nil, true, true, false)
-	w.found = append(w.found, inner.found...)
+	w.found, w.cut = append(w.found, inner.found...), w.cut || inner.cut
 }
 
 // items compares the items of a list that are told apart by their keys.
@@ -388,7 +396,9 @@ func (w *walker) set(d, n, o []any) {
 }
 
 func (w *walker) report(cause Cause, got, declared any) {
-	if len(w.found) < maxDifferences {
-		w.found = append(w.found, Difference{Path: slices.Clone(w.path), Cause: cause, Got: got, Declared: declared})
+	if len(w.found) >= maxDifferences {
+		w.cut = true
+		return
 	}
+	w.found = append(w.found, Difference{Path: slices.Clone(w.path), Cause: cause, Got: got, Declared: declared})
 }

@@ -148,6 +148,10 @@ func normalized(patterns ...string) rule {
 func (r *review) outside(allowed func(edit) bool) []policies.Violation {
 	var out []policies.Violation
 	for _, e := range r.edits() {
+		if len(e.steps) == 0 {
+			out = append(out, policies.Violation{Message: fmt.Sprintf("%s is changed in more than %d fields, which is not the work of %s", r.name(), maxEdits, r.c.Actor.User)})
+			continue
+		}
 		if allowed(e) || r.injected(e) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,17 +26,12 @@ const maxEdits = 1000
 // has no fields.
 func edits(old, updated map[string]any, lists func(policies.Path) List) []edit {
 	d := differ{lists: lists}
+	// First what has to be seen also where there are more edits than are kept.
+	d.descend("metadata", "metadata", func() { d.metadata(asMap(old["metadata"]), asMap(updated["metadata"])) })
 	for _, key := range topLevel(old, updated) {
-		if key == "apiVersion" || key == "kind" {
-			continue
+		if key != "apiVersion" && key != "kind" && key != "metadata" {
+			d.descend(key, key, func() { d.value(old[key], updated[key]) })
 		}
-		d.descend(key, key, func() {
-			if key == "metadata" {
-				d.metadata(asMap(old[key]), asMap(updated[key]))
-			} else {
-				d.value(old[key], updated[key])
-			}
-		})
 	}
 	return d.found
 }
@@ -54,7 +50,9 @@ func (d *differ) descend(step any, name string, visit func()) {
 }
 
 func (d *differ) metadata(old, updated map[string]any) {
-	for _, key := range topLevel(old, updated) {
+	keys := topLevel(old, updated)
+	slices.SortStableFunc(keys, func(a, b string) int { return cmp.Compare(metadataOrder(a), metadataOrder(b)) })
+	for _, key := range keys {
 		if assigned[key] {
 			continue
 		}
@@ -69,12 +67,23 @@ func (d *differ) metadata(old, updated map[string]any) {
 			case "finalizers":
 				d.set(asList(o), asList(n))
 			case "ownerReferences":
-				d.items(asList(o), asList(n), []string{"uid"})
+				// The API server takes owners of one uid: they cannot be told apart, and are one field.
+				if !d.items(asList(o), asList(n), []string{"uid"}) && !Equal(o, n) {
+					d.add(o, n)
+				}
 			default:
 				d.value(o, n)
 			}
 		})
 	}
+}
+
+// metadataOrder puts first what a reconciler must not take away: see taken.
+func metadataOrder(key string) int {
+	if key == "finalizers" || key == "ownerReferences" {
+		return 0
+	}
+	return 1
 }
 
 func asList(v any) []any {

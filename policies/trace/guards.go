@@ -101,17 +101,20 @@ func lostPod(ctx context.Context, r *review) ([]policies.Violation, error) {
 
 // expired admits the deletion of a Job that has finished and has a time to live.
 func expired(_ context.Context, r *review) ([]policies.Violation, error) {
-	m := r.c.Old.Map()
-	_, ttl := policies.Lookup(m, policies.Path{"spec", "ttlSecondsAfterFinished"})
-	conditions, _ := policies.Lookup(m, policies.Path{"status", "conditions"})
-	finished := slices.ContainsFunc(asList(conditions), func(c any) bool {
-		kind := asMap(c)["type"]
-		return (kind == "Complete" || kind == "Failed") && asMap(c)["status"] == "True"
-	})
-	if !ttl || !finished {
+	_, ttl := policies.Lookup(r.c.Old.Map(), policies.Path{"spec", "ttlSecondsAfterFinished"})
+	if !ttl || !finished(r.c.Old) {
 		return because("%s has not finished, or is to stay when it has", r.name()), nil
 	}
 	return nil, nil
+}
+
+// finished says whether a Job has ended, well or not.
+func finished(job *policies.Object) bool {
+	conditions, _ := policies.Lookup(job.Map(), policies.Path{"status", "conditions"})
+	return slices.ContainsFunc(asList(conditions), func(c any) bool {
+		kind := asMap(c)["type"]
+		return (kind == "Complete" || kind == "Failed") && asMap(c)["status"] == "True"
+	})
 }
 
 // toNode admits a binding to a node.

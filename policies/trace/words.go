@@ -93,6 +93,8 @@ func (r *review) fieldViolation(f *policies.Form, declared map[string]any, d Dif
 		v.Message = fmt.Sprintf("%s: %s is not declared%s", d.Path, r.value(d.Path, d.Got, "what is set"), where)
 	case Dropped:
 		v.Message = fmt.Sprintf("%s: is left out, and Git declares %s%s", d.Path, r.value(d.Path, d.Declared, "it"), where)
+	case Untold:
+		v.Message = fmt.Sprintf("%s has more than %d fields that are not what Git declares%s", r.name(), maxDifferences, where)
 	case Reordered:
 		v.Message = fmt.Sprintf("%s: has its items in another order than Git declares%s", d.Path, where)
 	default:
