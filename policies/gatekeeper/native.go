@@ -102,28 +102,35 @@ func newNative(o *policies.Object, at policies.Path, content any) (*native, []er
 	return n, errs
 }
 
-// compileNative compiles the templates in CEL.
+// compileNative compiles the templates in CEL, on all cores.
 func (b *bundle) compileNative(ctx context.Context) {
-	var envs *admission.Environments
+	var kinds []string
 	for _, kind := range slices.Sorted(maps.Keys(b.templates)) {
-		t := b.templates[kind]
-		if t.native == nil {
-			continue
+		if b.templates[kind].native != nil {
+			kinds = append(kinds, kind)
 		}
-		if ctx.Err() != nil {
-			b.errs = append(b.errs, fmt.Errorf("no time left to compile templates: %w", context.Cause(ctx)))
-			return
+	}
+	if len(kinds) == 0 {
+		return
+	}
+	envs, err := admission.NewEnvironments(b.options.Kubernetes)
+	if err != nil {
+		b.errs = append(b.errs, err)
+		return
+	}
+	errs := make([][]error, len(kinds))
+	onAllCores(len(kinds), func(i int) {
+		if t := b.templates[kinds[i]]; ctx.Err() == nil {
+			t.native.program, errs[i] = compileOne(envs, t.doc, &t.native.source)
 		}
-		if envs == nil {
-			var err error
-			if envs, err = admission.NewEnvironments(b.options.Kubernetes); err != nil {
-				b.errs = append(b.errs, err)
-				return
-			}
-		}
-		var errs []error
-		if t.native.program, errs = compileOne(envs, t.doc, &t.native.source); len(errs) > 0 {
-			b.broken[kind], b.errs = true, append(b.errs, errs...)
+	})
+	if ctx.Err() != nil {
+		b.errs = append(b.errs, fmt.Errorf("no time left to compile templates: %w", context.Cause(ctx)))
+		return
+	}
+	for i, kind := range kinds {
+		if len(errs[i]) > 0 {
+			b.broken[kind], b.errs = true, append(b.errs, errs[i]...)
 		}
 	}
 }
