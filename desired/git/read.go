@@ -473,18 +473,3 @@ func (r *Repo) Blame(ctx context.Context, commit Hash, path string) ([]BlamedLin
 	}
 	return lines, nil
 }
-
-// Changed lists the files that a commit itself changes: against its parent; for a merge, those that differ from every parent.
-func (r *Repo) Changed(ctx context.Context, commit Hash) ([]string, error) {
-	out, err := r.run(ctx, "diff-tree", "-r", "-c", "-z", "--root", "--no-renames", "--no-ext-diff", "--no-commit-id", "--name-only", string(commit))
-	if err != nil {
-		return nil, fmt.Errorf("changes of commit %s: %w", commit.Short(), err)
-	}
-	var paths []string
-	for p := range strings.SplitSeq(string(out), "\x00") {
-		if p != "" {
-			paths = append(paths, p)
-		}
-	}
-	return paths, nil
-}

@@ -4,9 +4,11 @@ package trust
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -99,10 +101,22 @@ func (r *Rules) Commit(ctx context.Context, repo Repository, c git.Commit) (Evid
 	if err != nil {
 		return Evidence{}, err
 	}
-	e := r.signature(raw, c)
+	e := r.signature(raw, c.Committer.When)
 	e.Commit = c
 	if e.State != Trusted {
 		return e, nil
+	}
+	// A commit is made after its parents: an old date on a new parent does not revive a key that has expired since.
+	at, err := latest(ctx, repo, c.Parents)
+	if err != nil {
+		return Evidence{}, err
+	}
+	if at.After(c.Committer.When) {
+		if e = r.signature(raw, at); e.State != Trusted {
+			e.Commit = c
+			return e, nil
+		}
+		e.Commit = c
 	}
 	if platform, ok := r.platform(e.Key); ok {
 		if len(c.Parents) < 2 && !platform.Squash {
@@ -137,9 +151,50 @@ func (r *Rules) platform(key string) (Platform, bool) {
 	return r.Platforms[i], true
 }
 
-// signature verifies the signature of a raw commit object. Validity times are compared with the committer's date, as git does:
-// a commit does not become untrusted because its signer's key expired afterwards.
-func (r *Rules) signature(raw []byte, c git.Commit) Evidence {
+// latest is the latest committer's date of some commits; zero for none.
+func latest(ctx context.Context, repo Repository, commits []git.Hash) (time.Time, error) {
+	var last time.Time
+	for _, h := range commits {
+		raw, err := repo.RawCommit(ctx, h)
+		if err != nil {
+			return time.Time{}, err
+		}
+		when, err := committed(raw)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("parent %s: %w", h.Short(), err)
+		}
+		if when.After(last) {
+			last = when
+		}
+	}
+	return last, nil
+}
+
+// committed is the committer's date of a raw commit.
+func committed(raw []byte) (time.Time, error) {
+	for line := range strings.Lines(string(raw)) {
+		if line == "\n" {
+			break
+		}
+		if !strings.HasPrefix(line, "committer ") {
+			continue
+		}
+		fields := strings.Fields(line[strings.LastIndexByte(line, '>')+1:])
+		if len(fields) != 2 {
+			break
+		}
+		seconds, err := strconv.ParseInt(fields[0], 10, 64)
+		if err != nil {
+			break
+		}
+		return time.Unix(seconds, 0).UTC(), nil
+	}
+	return time.Time{}, errors.New("it has no committer's date")
+}
+
+// signature verifies the signature of a raw commit object. Validity times are compared with a date that the commit claims, as git
+// does: a commit does not become untrusted because its signer's key expired afterwards.
+func (r *Rules) signature(raw []byte, at time.Time) Evidence {
 	payload, signature, err := split(raw)
 	switch {
 	case err != nil:
@@ -169,7 +224,7 @@ func (r *Rules) signature(raw []byte, c git.Commit) Evidence {
 	if verify == nil {
 		return Evidence{State: Refused, Method: method, Reason: fmt.Sprintf("the commit has an %s signature, and the rules of this source trust none of that kind", method)}
 	}
-	e := verify(payload, signature, c.Committer.When)
+	e := verify(payload, signature, at)
 	e.Method = method
 	return e
 }
