@@ -120,6 +120,37 @@ func (c *Cluster) get(ctx context.Context, l lookup) (*policies.Object, error) {
 	return object(o), nil
 }
 
+// The bounds of a list.
+const (
+	pageSize = 500
+	maxPages = 40
+)
+
+// List returns the objects of a cluster-scoped kind, as the API server has them now. The error says that it could not be asked for all.
+func (c *Cluster) List(ctx context.Context, kind policies.GroupVersionKind) ([]*policies.Object, error) {
+	mapping, err := c.mapping(kind)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	var out []*policies.Object
+	page := metav1.ListOptions{Limit: pageSize}
+	for range maxPages {
+		list, err := c.client.Resource(mapping.Resource).List(ctx, page)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", mapping.Resource.Resource, err)
+		}
+		for i := range list.Items {
+			out = append(out, object(&list.Items[i]))
+		}
+		if page.Continue = list.GetContinue(); page.Continue == "" {
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: more than %d of them", mapping.Resource.Resource, pageSize*maxPages)
+}
+
 // mapperInterval is how often an unknown kind may make the mapper ask the API server anew: requests can invent kinds.
 const mapperInterval = 10 * time.Second
 

@@ -114,6 +114,20 @@ func TestLiveObjectsAreLookedUpOnceForAWhile(t *testing.T) {
 	}
 }
 
+func TestObjectsOfAClusterScopedKindAreListed(t *testing.T) {
+	w := newWorld(t, object("v1", "Node", "", "n1", nil), object("v1", "Node", "", "n2", nil))
+	all, err := w.List(t.Context(), node)
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	w.dynamic.PrependReactor("list", "nodes", func(ktesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "", errors.New("no"))
+	})
+	if all, err := w.List(t.Context(), node); err == nil {
+		t.Error("who may not list got", all)
+	}
+}
+
 func TestManyAskersAskOnce(t *testing.T) {
 	w := newWorld(t, object("apps/v1", "ReplicaSet", "shop", "web", nil))
 	release := make(chan struct{})

@@ -237,6 +237,13 @@ func (o owners) Get(ctx context.Context, ref trace.Ref) (*policies.Object, error
 	return o.cluster.Get(ctx, ref.Kind, ref.Namespace, ref.Name, ref.Fresh)
 }
 
+func (o owners) List(ctx context.Context, kind policies.GroupVersionKind) ([]*policies.Object, error) {
+	if o.cluster == nil {
+		return nil, errNoCluster
+	}
+	return o.cluster.List(ctx, kind)
+}
+
 // definitions are the CustomResourceDefinitions by which objects are compared: those that Git declares, and beside them those that the
 // cluster has.
 type definitions struct {

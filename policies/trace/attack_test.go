@@ -124,3 +124,41 @@ func TestManyEditsHideNoneOfMetadata(t *testing.T) {
 	hpa := with(scale, "spec: {", "extra: {"+many.String()+"}\nspec: {")
 	check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), request{user: hpaUser, res: "deployments.apps/scale", old: scale, object: hpa}.change(t))), "[derived] Deployment shop/web is changed in more than 1000 fields")
 }
+
+func TestARoleThatAggregatesOthersGetsTheirRulesAlone(t *testing.T) {
+	const (
+		user  = "system:serviceaccount:kube-system:clusterrole-aggregation-controller"
+		view  = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: view}\naggregationRule: {clusterRoleSelectors: [{matchLabels: {to-view: \"true\"}, matchExpressions: [{key: hidden, operator: DoesNotExist}]}]}\n"
+		read  = "{apiGroups: [apps], resources: [deployments], verbs: [get]}"
+		all   = "{apiGroups: ['*'], resources: ['*'], verbs: ['*']}"
+		rules = "rules: ["
+	)
+	role := func(name, labels, rule string) string {
+		return "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + name + ", labels: {" + labels + "}}\nrules: [" + rule + "]\n"
+	}
+	for _, tc := range []struct {
+		name     string
+		old, now string
+		want     string
+		world    func(*world)
+	}{
+		{"the rule of a role that it selects", view, view + rules + read + "]\n", "derived", nil},
+		{"a rule that was there", view + rules + all + "]\n", view + rules + all + ", " + read + "]\n", "derived", nil},
+		{"a rule that goes", view + rules + all + "]\n", view, "derived", nil},
+		{"everything", view, view + rules + all + "]\n", `[derived] rules: ClusterRole view gets {"apiGroups":["*"],"resources":["*"],"verbs":["*"]}, which no role has that it aggregates`, nil},
+		{"the rule of a role that it excludes", view, view + rules + strings.ReplaceAll(read, "get", "delete") + "]\n", "[derived] rules: ClusterRole view gets", nil},
+		{"another selector", view, with(view, "to-view", "to-all"), "[derived] aggregationRule", nil},
+		{"a role that aggregates nothing", role("plain", "a: b", read), role("plain", "a: b", all), "[derived] ClusterRole plain aggregates no other roles", nil},
+		{"roles that cannot be looked up", view, view + rules + read + "]\n", "could not judge: roles that ClusterRole view aggregates: could not be looked up: connection refused", func(w *world) { w.lookErr = errDown }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := cluster(t)
+			w.runs(t, role("readers", "to-view: \"true\"", read), role("admins", "to-admin: \"true\"", all), role("hidden", "to-view: \"true\", hidden: x", strings.ReplaceAll(read, "get", "delete")), role("view", "to-view: \"true\"", all))
+			if tc.world != nil {
+				tc.world(w)
+			}
+			q := request{user: user, old: tc.old, object: tc.now}
+			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), q.change(t))), tc.want)
+		})
+	}
+}

@@ -32,7 +32,7 @@ func controllers() map[string][]duty {
 			on("certificatesigningrequests.certificates.k8s.io", "d", "deletes old requests", always),
 		},
 		"clusterrole-aggregation-controller": {
-			on("clusterroles.rbac.authorization.k8s.io", "u", "fills in the rules of roles that aggregate others", both(aggregates, fields("rules"))),
+			on("clusterroles.rbac.authorization.k8s.io", "u", "fills in the rules of roles that aggregate others", both(fields("rules"), aggregated)),
 		},
 		"cronjob-controller": {
 			on("jobs.batch", "c", "makes Jobs of a traced CronJob's template", made("CronJob.batch", jobOfCronJob)),

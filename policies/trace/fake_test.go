@@ -87,6 +87,16 @@ func (w *world) Get(_ context.Context, ref trace.Ref) (*policies.Object, error) 
 	return nil, nil
 }
 
+func (w *world) List(_ context.Context, kind policies.GroupVersionKind) ([]*policies.Object, error) {
+	var out []*policies.Object
+	for _, o := range w.live {
+		if o.Kind == kind {
+			out = append(out, o)
+		}
+	}
+	return out, w.lookErr
+}
+
 func (w *world) Covering(c *policies.Change) (trace.Grant, bool) {
 	g, ok := w.grants[c.Actor.User]
 	return g, ok

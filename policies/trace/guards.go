@@ -17,14 +17,6 @@ func kubeletSigner(_ context.Context, r *review) ([]policies.Violation, error) {
 	return nil, nil
 }
 
-// aggregates admits roles that say that they aggregate others.
-func aggregates(_ context.Context, r *review) ([]policies.Violation, error) {
-	if empty(r.c.Old.Map()["aggregationRule"]) {
-		return because("%s aggregates no other roles", r.name()), nil
-	}
-	return nil, nil
-}
-
 // secretOf admits Secrets of a type, and not those that Git declares.
 func secretOf(kind string) rule {
 	return func(ctx context.Context, r *review) ([]policies.Violation, error) {

@@ -57,6 +57,8 @@ type Owners interface {
 	// Get returns the live object, nil when there is none. It may answer from a cache unless ref.Fresh is set; an error
 	// says that it could not be asked. The namespace of a ref to a cluster-scoped kind is ignored.
 	Get(ctx context.Context, ref Ref) (*policies.Object, error)
+	// List returns the live objects of a cluster-scoped kind, as the API server has them.
+	List(ctx context.Context, kind policies.GroupVersionKind) ([]*policies.Object, error)
 }
 
 // Ref names a live object.

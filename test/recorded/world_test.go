@@ -481,3 +481,26 @@ func (w *world) Get(_ context.Context, ref trace.Ref) (*policies.Object, error) 
 	}
 	return found.object, nil
 }
+
+// List returns the roles that the API server made at its start, of which the recording does not tell: whatever recorded roles aggregate.
+func (w *world) List(_ context.Context, kind policies.GroupVersionKind) ([]*policies.Object, error) {
+	var out []*policies.Object
+	for uid, states := range w.live {
+		for _, s := range states {
+			selectors, _ := policies.Lookup(s.object.Map(), policies.Path{"aggregationRule", "clusterRoleSelectors"})
+			for _, x := range list(selectors) {
+				selector, _ := x.(map[string]any)
+				out = append(out, policies.NewObject(map[string]any{
+					"apiVersion": kind.APIVersion(), "kind": kind.Kind, "rules": s.object.Map()["rules"],
+					"metadata": map[string]any{"name": "aggregated-" + uid, "labels": selector["matchLabels"]},
+				}, policies.Origin{}, nil, nil))
+			}
+		}
+	}
+	return out, nil
+}
+
+func list(v any) []any {
+	l, _ := v.([]any)
+	return l
+}
