@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -63,6 +64,18 @@ func (c *Cluster) WriteSecret(ctx context.Context, namespace, name string, old S
 		return fmt.Errorf("secret %s/%s: %w", namespace, name, err)
 	}
 	return nil
+}
+
+// Self is the user name that the API server knows this process by.
+func (c *Cluster) Self(ctx context.Context) (string, error) {
+	review, err := c.kubernetes.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("own identity: %w", err)
+	}
+	if review.Status.UserInfo.Username == "" {
+		return "", errors.New("own identity: the answer names nobody")
+	}
+	return review.Status.UserInfo.Username, nil
 }
 
 // TrustAuthority puts a certificate authority into every webhook of a ValidatingWebhookConfiguration that does not have it, and says

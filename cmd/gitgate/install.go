@@ -82,7 +82,7 @@ them through the API; they are removed by removing the files.
 	flags.StringVar(&f.url, "url", "", "with --static: https URL under which the API server reaches the gate; a Service's name is not enough, an address is")
 	flags.StringVar(&f.ca, "ca-file", "", "with --static: PEM file of the authority of the gate's certificate")
 	flags.StringVar(&f.fail, "failure-policy", "Fail", "with --static: Fail or Ignore, while the gate does not answer")
-	flags.StringArrayVar(&f.users, "user", nil, "with --static: user name that may write webhook configurations and admission policies, in full; may be repeated")
+	flags.StringArrayVar(&f.users, "user", nil, "with --static: user name that may write webhook configurations and admission policies, in full; may be repeated: the reconciler, and the gate's own service account when it keeps its own authority (--tls-secret)")
 	flags.StringVar(&f.remove, "remove", "", "name of a ValidatingWebhookConfiguration to delete")
 	flags.StringVar(&f.probe, "probe", "", "http or https URL to ask")
 	f.kube.add(flags)

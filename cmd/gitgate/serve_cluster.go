@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"gitgate.dev/gitgate/cluster"
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/trace"
 )
 
 // crdWatch are the cluster's CustomResourceDefinitions, and how often they have changed.
@@ -15,6 +17,9 @@ type crdWatch struct {
 	*cluster.Watch
 	changes atomic.Uint64
 }
+
+// selfTimeout bounds the question who the gate is to the API server, without whose answer it could not read its Secret either.
+const selfTimeout = 10 * time.Second
 
 // openCluster connects to the cluster, if there is one, and begins to watch what requests are judged by.
 func (g *gate) openCluster(ctx context.Context) error {
@@ -34,6 +39,13 @@ func (g *gate) openCluster(ctx context.Context) error {
 		return usage("--kubeconfig: %v", err)
 	}
 	g.cluster, g.crds = c, &crdWatch{}
+	if g.flags.tls.webhook != "" {
+		asking, cancel := context.WithTimeout(ctx, selfTimeout)
+		defer cancel()
+		if g.self, err = c.Self(asking); err != nil {
+			return exitWith(exitUnjudged, fmt.Errorf("--webhook-configuration: %w", err))
+		}
+	}
 	if g.namespaces, err = c.Watch(ctx, policies.Resource{Version: "v1", Resource: "namespaces"}, nil); err != nil {
 		return exitWith(exitUnjudged, err)
 	}
@@ -48,6 +60,18 @@ func (g *gate) openCluster(ctx context.Context) error {
 		return exitWith(exitUnjudged, err)
 	}
 	return nil
+}
+
+// ownWriter lets the gate write the authority of its certificate into its own webhook configuration, and nothing else: manifests of the
+// API server itself (gitgate install --static) have it judge that write too.
+func (g *gate) ownWriter() []trace.Writer {
+	if g.self == "" {
+		return nil
+	}
+	return []trace.Writer{{Name: "gitgate's own authority", Users: []string{g.self}, Writes: []trace.Write{{
+		Kinds: []string{"ValidatingWebhookConfiguration.admissionregistration.k8s.io"}, Names: []string{g.flags.tls.webhook},
+		Fields: []string{"webhooks[*].clientConfig.caBundle"},
+	}}}}
 }
 
 // namespace is webhook.Options.Namespace: from the watch, and for one that it has not seen yet from the API server.

@@ -34,6 +34,7 @@ type gate struct {
 	door     door
 	origin   origin
 
+	self       string           // user name of the gate in the cluster, when it keeps its own authority there
 	cluster    *cluster.Cluster // nil without one; so are those below
 	namespaces *cluster.Watch
 	crds       *crdWatch

@@ -40,6 +40,7 @@ func (g *gate) trace(ctx context.Context, c *bundle.Config, files fs.FS, rules *
 	t.declared = d
 	known := &definitions{declared: d, cluster: g.crds}
 	o := traceOptions(c)
+	o.Writers = append(o.Writers, g.ownWriter()...)
 	o.Index = d
 	o.Owners = owners{g.cluster}
 	o.Lists = func(kind policies.GroupVersionKind) func(policies.Path) trace.List {

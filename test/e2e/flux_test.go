@@ -17,13 +17,16 @@ import (
 // TestFlux plays all scenes that share one cluster. Their order matters only for the last ones, which stop parts of the world.
 func TestFlux(t *testing.T) {
 	w := start(t, world.Options{
-		Flux:   true,
-		Config: "breakGlass: {maximum: 30m}\n",
+		Flux:    true,
+		Config:  "breakGlass: {maximum: 30m}\n",
+		Prepare: agingAuthority(t),
 		ControlPlane: controlplane.Options{
 			AuditPolicy: auditPolicy, Controllers: []string{"--horizontal-pod-autoscaler-sync-period=2s"},
 		},
 	})
 	w.StartKubelet("node-1")
+	probes := probing(w)
+	t.Cleanup(probes.stop)
 	for _, scene := range []struct {
 		name string
 		play func(*testing.T, *world.World)
@@ -45,6 +48,8 @@ func TestFlux(t *testing.T) {
 		{"the API server's audit log has the gate's answers", auditLog},
 		{"what would be denied is told or recorded", modes},
 		{"a person breaks the glass", breakGlass},
+		{"the gate's authority is renewed while it serves", renewed(probes)},
+		{"five hundred requests at once are all answered", storm},
 		{"Git cannot be asked", gitIsDown},
 		{"the gate is killed and started again under load", gateDies},
 		{"a cluster comes up cold, with the gate last", coldStart},

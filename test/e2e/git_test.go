@@ -151,6 +151,27 @@ func gitIsDown(t *testing.T, w *world.World) {
 	}
 }
 
+// storm is more requests at once than the gate judges at once.
+func storm(t *testing.T, w *world.World) {
+	s := newScene(t, w, "crowd")
+	s.applied("settings", map[string]string{"config.yaml": configMap("crowd", "settings", "n", "one")})
+	in := s.As(world.FluxUser, controlplane.ServiceAccountGroups(world.FluxNamespace), "v1 ConfigMap", "crowd")
+	errs := make(chan error, 500)
+	var all []func()
+	for range cap(errs) {
+		all = append(all, func() {
+			_, err := in.Patch(t.Context(), "settings", types.MergePatchType, []byte(`{"data":{"n":"one"}}`), metav1.PatchOptions{FieldManager: "kustomize-controller", DryRun: []string{metav1.DryRunAll}})
+			errs <- err
+		})
+	}
+	parallel(all...)
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // gateDies kills the gate while requests arrive: nothing gets in that would not have, and all that may get in does afterwards.
 func gateDies(t *testing.T, w *world.World) {
 	s := newScene(t, w, "storm")

@@ -171,9 +171,9 @@ func (w *World) GateLog() []string {
 	return strings.Split(strings.TrimSpace(string(text)), "\n")
 }
 
-// Refused says why a change that nobody declares is not refused by the gate: the API server has not heard of it, or it does not run.
+// refuses says why a change that nobody declares is not refused by the gate: the API server has not heard of it, or it does not run.
 func (w *World) refuses() error {
-	err := w.probe()
+	err := w.Probe()
 	switch {
 	case err == nil:
 		return errors.New("a change that nobody declares is admitted")
@@ -183,8 +183,8 @@ func (w *World) refuses() error {
 	return nil
 }
 
-// probe asks for a change that nobody declares, without making it.
-func (w *World) probe() error {
+// Probe asks for a change that nobody declares, without making it.
+func (w *World) Probe() error {
 	in, err := w.cluster.resource(kind("v1 ConfigMap"), "default")
 	if err != nil {
 		return err
@@ -218,7 +218,7 @@ func (w *World) Unguarded(do func()) {
 		return before
 	}
 	before := set([]any{})
-	w.Eventually("the API server still asks the gate", w.probe)
+	w.Eventually("the API server still asks the gate", w.Probe)
 	defer func() {
 		set(before)
 		w.Guarded()

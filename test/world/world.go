@@ -64,6 +64,8 @@ type Options struct {
 	Gate     []string // more flags of gitgate serve; they come last and so win
 	Manifest []string // YAML that is in the cluster before the gate is
 
+	Prepare func(*World) // what is to be done when everything is there but the gate
+
 	ControlPlane controlplane.Options
 }
 
@@ -151,6 +153,9 @@ func Start(ctx context.Context, t T, o Options) *World {
 	}
 	w.gate.args = args
 	w.must("chart", w.installChart(objects))
+	if o.Prepare != nil {
+		o.Prepare(w)
+	}
 	w.StartGate()
 	w.Guarded()
 	return w
@@ -237,7 +242,7 @@ func (w *World) tellLogs() {
 }
 
 // patience is how long something may take that is about to happen. Nothing is measured by it.
-const patience = 45 * time.Second
+const patience = 2 * time.Minute
 
 // errPatience ends a wait.
 var errPatience = errors.New("it did not happen")
