@@ -17,7 +17,7 @@ import (
 // HCL, as Terraform has it, becomes what conftest's parser hcl2 makes of it, so that its policies can be used: a block is a list below its
 // type and labels (resource.aws_s3_bucket.logs[0].acl), what is written out is a value, and any other expression its text as "${…}".
 
-const maxHCL = 4 << 20 // bytes of a text
+const maxHCL = 1 << 20 // bytes of a text: the parser recurses for its operators
 
 func parseHCL(file string, text []byte, lim manifest.Limits) ([]*policies.Object, []manifest.Problem) {
 	if p := tooLarge(file, text, lim); p != nil {
@@ -77,14 +77,15 @@ func hclProblems(file string, text []byte, diags hcl.Diagnostics) []manifest.Pro
 
 // How deep the parser of HCL may be led into itself: it does not bound that, and a stack that is used up ends the process.
 const (
-	maxPrefixes     = 100    // of one operand
-	maxConditionals = 10_000 // of a text
+	maxPrefixes   = 100    // signs before one operand
+	maxRecursions = 10_000 // conditionals, splats and directives of a text
 )
 
 // tooDeepHCL counts what the parser recurses for in the tokens of a text, which are found without recursion.
 func tooDeepHCL(file string, text []byte, most int) *manifest.Problem {
 	tokens, _ := hclsyntax.LexConfig(text, file, hcl.InitialPos)
-	depth, prefixes, conditionals := 0, 0, 0
+	depth, prefixes, recursions := 0, 0, 0
+	var before hclsyntax.TokenType
 	for _, t := range tokens {
 		switch t.Type {
 		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc,
@@ -93,15 +94,18 @@ func tooDeepHCL(file string, text []byte, most int) *manifest.Problem {
 		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc,
 			hclsyntax.TokenTemplateSeqEnd:
 			depth = max(depth-1, 0)
-		case hclsyntax.TokenQuestion:
-			conditionals++
 		}
+		splat := t.Type == hclsyntax.TokenStar && (before == hclsyntax.TokenOBrack || before == hclsyntax.TokenDot)
+		if splat || t.Type == hclsyntax.TokenQuestion || t.Type == hclsyntax.TokenTemplateControl {
+			recursions++
+		}
+		before = t.Type
 		if t.Type == hclsyntax.TokenBang || t.Type == hclsyntax.TokenMinus {
 			prefixes++
 		} else {
 			prefixes = 0
 		}
-		if depth > most || prefixes > maxPrefixes || conditionals > maxConditionals {
+		if depth > most || prefixes > maxPrefixes || recursions > maxRecursions {
 			p := problem(manifest.RuleTooDeep, file, text, t.Range.Start.Line, t.Range.Start.Column, "document has more than %d levels, expected less", most)
 			return &p
 		}
