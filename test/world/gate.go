@@ -51,6 +51,9 @@ func (w *World) StartGate() {
 	w.Eventually("the gate does not become ready", w.GateReady)
 }
 
+// AddGateFlags gives the gate more flags from its next start on.
+func (w *World) AddGateFlags(flags ...string) { w.options.Gate = append(w.options.Gate, flags...) }
+
 // LaunchGate starts the gate and does not wait for it.
 func (w *World) LaunchGate() {
 	w.t.Helper()
