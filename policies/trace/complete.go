@@ -122,6 +122,15 @@ func (b *builder) finalizer(name string) {
 	}
 }
 
+// passing takes it from what is written whether a finalizer is there: the reconciler puts it on an object and takes it away again.
+func (b *builder) passing(name string) {
+	b.finalizer(name)
+	declared := asList(b.meta["finalizers"])
+	if contains(declared, name) && !contains(asList(b.writtenMeta["finalizers"]), name) {
+		b.meta["finalizers"] = slices.DeleteFunc(slices.Clone(declared), func(f any) bool { return f == name })
+	}
+}
+
 // marks are what the reconciler of a unit writes on everything that it applies.
 func (b *builder) marks(f *policies.Form) {
 	u, r := f.Unit, b.r
@@ -145,7 +154,7 @@ func (b *builder) marks(f *policies.Form) {
 		}
 		b.note("annotations", trackingID, ids...)
 		if isHook(f.Object) {
-			b.finalizer("argocd.argoproj.io/hook-finalizer")
+			b.passing("argocd.argoproj.io/hook-finalizer")
 		}
 	}
 	if hash, ok := asMap(b.writtenMeta["annotations"])["kustomize.toolkit.fluxcd.io/checksum"].(string); ok && len(hash) <= 64 {

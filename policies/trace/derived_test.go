@@ -357,6 +357,7 @@ func TestArgoCDAndItsMarks(t *testing.T) {
 	ours := with(another, "namespace: shop", "namespace: argo")
 	w.declares(t, shop, ours, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pre, namespace: argo, annotations: {argocd.argoproj.io/hook: PreSync}}\n")
 	w.declares(t, shop, "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: warm-, namespace: argo, annotations: {argocd.argoproj.io/hook: PreSync}}\n")
+	w.declares(t, shop, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: post, namespace: argo, finalizers: [argocd.argoproj.io/hook-finalizer], annotations: {argocd.argoproj.io/hook: PostSync}}\n")
 	const application = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: shop, namespace: argocd, annotations: {argocd.argoproj.io/refresh: normal}}\nspec: {project: default}\n"
 	const status = "status: {sync: {status: Synced}}\noperation: {sync: {revision: abc}}\n"
 	hook := "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pre, namespace: argo, finalizers: [argocd.argoproj.io/hook-finalizer], annotations: {argocd.argoproj.io/hook: PreSync}}\n"
@@ -371,6 +372,8 @@ func TestArgoCDAndItsMarks(t *testing.T) {
 		{"a hook that has only the beginning of a name", request{object: with(hook, "name: pre", "name: warm-1a2b3c4-presync-7, generateName: warm-")}, "reconciler"},
 		{"the name of such a hook begins otherwise", request{object: with(hook, "name: pre", "name: evil-1, generateName: warm-")}, "[object] Job argo/evil-1"},
 		{"a stolen token makes a hook of another beginning", request{object: with(hook, "name: pre", "name: war-1, generateName: war")}, "[object] Job argo/war-1"},
+		{"a hook's finalizer that is rendered goes", request{old: with(hook, "name: pre", "name: post"), object: with(hook, "name: pre", "name: post", "finalizers: [argocd.argoproj.io/hook-finalizer], ", "")}, "reconciler"},
+		{"another finalizer of a hook does not go with it", request{old: with(hook, "[argo", "[example.com/hold, argo"), object: with(hook, "finalizers: [argocd.argoproj.io/hook-finalizer], ", "")}, "[field] metadata.finalizers[example.com/hold]: is taken away"},
 		{"a hook's finalizer goes", request{old: hook, object: with(hook, "finalizers: [argocd.argoproj.io/hook-finalizer], ", "")}, "reconciler"},
 		{"its own status and operation", request{old: application, object: with(application, "argocd.argoproj.io/refresh: normal", "") + status}, "derived"},
 		{"the source of its own Application", request{old: application, object: with(application, "project: default", "project: admin") + status}, "[object] Application argocd/shop is declared by no accepted commit"},
