@@ -85,7 +85,7 @@ func TestAnApplicationOfASetIsMadeAsTheControllerMakesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _ := json.Marshal(made[0].Map())
-	if want := `{"apiVersion":"argoproj.io/v1alpha1","kind":"Application","metadata":{"finalizers":["resources-finalizer.argocd.argoproj.io"],"labels":{"argocd.argoproj.io/application-set-name":"fleet","is-dev":"yes"},"name":"dev","namespace":"argocd"},"spec":{"project":"default","syncPolicy":{"automated":{"prune":true}}}}`; string(got) != want {
+	if want := `{"apiVersion":"argoproj.io/v1alpha1","kind":"Application","metadata":{"finalizers":["resources-finalizer.argocd.argoproj.io"],"labels":{"is-dev":"yes"},"name":"dev","namespace":"argocd"},"spec":{"project":"default","syncPolicy":{"automated":{"prune":true}}}}`; string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if pos := made[0].Locate(policies.Path{"spec", "project"}, policies.AtValue); pos.File != "app.yaml" || pos.Line != 12 {

@@ -21,9 +21,6 @@ import (
 // resourcesFinalizer makes Argo CD delete what an Application applied when it is deleted.
 const resourcesFinalizer = "resources-finalizer.argocd.argoproj.io"
 
-// setLabel names the set that made an Application.
-const setLabel = "argocd.argoproj.io/application-set-name"
-
 // Generate gives the Applications that the set makes, each placed at the set's template. What the controller adds and Git cannot
 // know, the owner with its uid, is not in them. notes name generators that only a network could ask: what they would make is not
 // among the Applications.
@@ -167,11 +164,6 @@ func (g *generating) application(tmpl map[string]any, p params) (map[string]any,
 	if finalizers, _ := meta["finalizers"].([]any); len(finalizers) == 0 && !g.set.Spec.SyncPolicy.PreserveResourcesOnDeletion {
 		meta["finalizers"] = []any{resourcesFinalizer}
 	}
-	labels, _ := meta["labels"].(map[string]any)
-	if labels == nil {
-		labels = map[string]any{}
-	}
-	labels[setLabel], meta["labels"] = g.set.Metadata.Name, labels
 	out := map[string]any{"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": meta, "spec": app["spec"]}
 	if patch := g.set.Spec.TemplatePatch; patch != "" {
 		at := policies.Path{"spec", "templatePatch"}

@@ -157,8 +157,30 @@ func (b *builder) marks(f *policies.Form) {
 			b.passing("argocd.argoproj.io/hook-finalizer")
 		}
 	}
+	if u.Kind == applicationSetKind.Kind {
+		b.note("labels", "argocd.argoproj.io/application-set-name", u.Name)
+		b.owned(applicationSetKind, u.Name)
+	}
 	if hash, ok := asMap(b.writtenMeta["annotations"])["kustomize.toolkit.fluxcd.io/checksum"].(string); ok && len(hash) <= 64 {
 		b.annotations()["kustomize.toolkit.fluxcd.io/checksum"] = hash
+	}
+}
+
+// owned takes from what is written that a live object of a kind and name is the only owner, and controls it.
+func (b *builder) owned(kind policies.GroupKind, name string) {
+	written := asList(b.writtenMeta["ownerReferences"])
+	if len(written) != 1 || !empty(b.meta["ownerReferences"]) {
+		return
+	}
+	x := readOwner(asMap(written[0]))
+	if x.kind.GroupKind() != kind || x.name != name || !x.controller {
+		return
+	}
+	o, err := b.r.ownerObject(b.ctx, x, b.r.key.Namespace)
+	if err != nil {
+		b.err = err
+	} else if o != nil {
+		b.meta["ownerReferences"] = written
 	}
 }
 

@@ -88,7 +88,7 @@ func opaque(f *policies.Form) func(policies.Path) bool {
 // subresource, so that what is left is content.
 func (r *review) status(f *policies.Form, stored map[string]any) []policies.Violation {
 	got, has := r.c.Object.Map()["status"]
-	if !has || empty(got) || Equal(got, stored["status"]) {
+	if !has || blank(got) || Equal(got, stored["status"]) {
 		return nil
 	}
 	if r.c.Operation == policies.Create && !custom(r.governed.Group) {
@@ -101,6 +101,26 @@ func (r *review) status(f *policies.Form, stored map[string]any) []policies.Viol
 		Rule: RuleField, Path: policies.Path{"status"}, Pos: position(f, nil),
 		Message: "status: is written with the object, and is not declared",
 	}}
+}
+
+// blank says that a value says nothing: what a program writes that encodes a type of its own without having filled it in.
+func blank(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case string:
+		return v == ""
+	case map[string]any:
+		for _, item := range v {
+			if !blank(item) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		return len(v) == 0
+	}
+	return false
 }
 
 // custom says whether a group is not one of Kubernetes's own.

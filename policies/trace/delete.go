@@ -9,8 +9,9 @@ import (
 )
 
 var (
-	applicationKind   = policies.GroupKind{Group: "argoproj.io", Kind: "Application"}
-	kustomizationKind = policies.GroupKind{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}
+	applicationKind    = policies.GroupKind{Group: "argoproj.io", Kind: "Application"}
+	applicationSetKind = policies.GroupKind{Group: "argoproj.io", Kind: "ApplicationSet"}
+	kustomizationKind  = policies.GroupKind{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}
 )
 
 // deleted judges a deletion by a reconciler: what the tip no longer declares goes when its unit prunes or is gone itself, and what

@@ -390,6 +390,34 @@ func TestArgoCDAndItsMarks(t *testing.T) {
 	}
 }
 
+func TestAnApplicationSetMakesItsApplications(t *testing.T) {
+	const (
+		setUser = "system:serviceaccount:argocd:argocd-applicationset-controller"
+		made    = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: team-red, namespace: argocd}\nspec: {project: default, source: {path: teams/red}}\n"
+		owned   = "metadata: {ownerReferences: [{apiVersion: argoproj.io/v1alpha1, kind: ApplicationSet, name: teams, uid: u7, controller: true, blockOwnerDeletion: true}], "
+		unset   = "status: {health: {}, summary: {}, sync: {status: \"\", comparedTo: {source: {repoURL: \"\"}, destination: {}}}}\n"
+	)
+	w := cluster(t)
+	w.declares(t, policies.Unit{Kind: "ApplicationSet", Namespace: "argocd", Name: "teams", Prune: true}, made)
+	w.runs(t, "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: teams, namespace: argocd, uid: u7}\n", "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: other, namespace: argocd, uid: u8}\n")
+	for _, tc := range []struct{ name, object, want string }{
+		{"as it is declared", made, "reconciler"},
+		{"with its owner, and a status that says nothing", with(made, "metadata: {", owned) + unset, "reconciler"},
+		{"with the label of older versions", with(made, "metadata: {", "metadata: {labels: {argocd.argoproj.io/application-set-name: teams}, "), "reconciler"},
+		{"with the label of another set", with(made, "metadata: {", "metadata: {labels: {argocd.argoproj.io/application-set-name: other}, "), "[field] metadata.labels"},
+		{"with another set as its owner", with(made, "metadata: {", strings.NewReplacer("teams", "other", "u7", "u8").Replace(owned)), "[field] metadata.ownerReferences"},
+		{"with an owner that is not there", with(made, "metadata: {", strings.Replace(owned, "u7", "u9", 1)), "[field] metadata.ownerReferences"},
+		{"with a second owner", with(made, "metadata: {", strings.Replace(owned, "[{", "[{apiVersion: v1, kind: ConfigMap, name: conf, uid: u1}, {", 1)), "[field] metadata.ownerReferences"},
+		{"with a status", made + "status: {sync: {status: Synced}}\n", "[field] status: is written with the object"},
+		{"with another path", with(made, "teams/red", "evil"), "[field] spec.source.path"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			q := request{user: setUser, object: tc.object}
+			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), q.change(t))), tc.want)
+		})
+	}
+}
+
 func TestWhoWritesFallsInTheFirstClassThatFits(t *testing.T) {
 	w := cluster(t)
 	w.grants = map[string]trace.Grant{"carol": {Name: "g1", Person: "carol", Reason: "INC-42", Until: "2026-01-01T00:30:00Z"}}
