@@ -235,6 +235,11 @@ func TestRevisionsAreReadWhereReconcilersWriteThem(t *testing.T) {
 		object("argoproj.io/v1alpha1", "Application", "argocd", "shop", map[string]any{
 			"operation": sync("main"), "status": map[string]any{"operationState": map[string]any{"operation": sync(a)}},
 		}),
+		object("argoproj.io/v1alpha1", "Application", "argocd", "by-hand", map[string]any{
+			"operation": sync("main"), "status": map[string]any{"history": []any{
+				map[string]any{"id": int64(0), "revision": a}, map[string]any{"id": int64(1), "revisions": []any{b}}, "nonsense",
+			}},
+		}),
 		object("argoproj.io/v1alpha1", "Application", "argocd", "many", map[string]any{
 			"operation": map[string]any{"sync": map[string]any{"revisions": []any{b, a, int64(7)}}},
 		}),
@@ -252,6 +257,7 @@ func TestRevisionsAreReadWhereReconcilersWriteThem(t *testing.T) {
 		{"one that has not begun", "Kustomization", "flux-system", "new", nil},
 		{"one that is not there", "Kustomization", "flux-system", "gone", nil},
 		{"Argo CD: a commit, and not a name that a person typed", "Application", "argocd", "shop", []string{a}},
+		{"Argo CD by the names of branches: what was applied", "Application", "argocd", "by-hand", []string{b, a}},
 		{"Argo CD with several sources", "Application", "argocd", "many", []string{b, a}},
 		{"a kind that tells nothing", "", "", "clusters/prod", nil},
 	} {

@@ -82,6 +82,12 @@ func commitsIn(kind string, m map[string]any) []string {
 			}
 		}
 	}
+	// What a person asked for by the name of a branch only the history tells: Argo CD writes it when a sync has ended.
+	history, _ := policies.Lookup(m, policies.Path{"status", "history"})
+	past, _ := history.([]any)
+	for i := len(past) - 1; i >= 0 && kind == "Application"; i-- {
+		paths = append(paths, policies.Path{"status", "history", i, "revision"}, policies.Path{"status", "history", i, "revisions"})
+	}
 	for _, p := range paths {
 		v, _ := policies.Lookup(m, p)
 		add(v)
