@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,9 @@ func (w *World) openGit() {
 	} else {
 		files["clusters/prod/README.md"] = "Everything below is declared.\n"
 	}
+	if w.options.ArgoCD {
+		maps.Copy(files, w.argoCDFiles())
+	}
 	for name, text := range w.options.Files {
 		files[name] = text
 	}
@@ -38,6 +42,9 @@ func (w *World) GateFile(more string) string {
 	reconcilers := w.options.Reconcilers
 	if reconcilers == "" {
 		reconcilers = "[{flux: {namespace: " + FluxNamespace + "}}]"
+		if w.options.ArgoCD {
+			reconcilers = "[{argocd: {namespace: " + ArgoCDNamespace + "}}]"
+		}
 	}
 	text := "apiVersion: gitgate.dev/v1alpha1\nkind: Gate\nkubernetes: \"1.36\"\n" +
 		"sources: [{name: fleet, url: \"" + w.Git.URL + "\", branch: main, path: clusters/prod" + trust + "}]\n" +

@@ -1,6 +1,6 @@
 // Package world puts gitgate into a cluster as its users do, for tests and the demonstration: a real control plane, a real Git
 // repository behind HTTP with signed commits, the gitgate program as `gitgate serve` with the chart's webhook configuration and the
-// chart's permissions, and Flux's real kustomize-controller. Only two things are not the real ones: the gate runs beside the
+// chart's permissions, and Flux's real kustomize-controller or a real Argo CD. Only two things are not the real ones: the gate runs beside the
 // cluster and not in a Pod, for there is no kubelet, and source-controller is a stand-in (FakeSources).
 //
 // It knows the chart and the program from outside, as a user does, and imports nothing of the product. What the scenes are it does
@@ -55,6 +55,9 @@ type Options struct {
 	Program string // of gitgate, as Build returns it
 	Flux    bool   // with kustomize-controller and, declared in Git, the unit "fleet" of clusters/prod
 
+	ArgoCD         bool              // with Argo CD and, declared in Git, the Application "root" of applications
+	ArgoCDSettings map[string]string // of its ConfigMap argocd-cm, over those of its release
+
 	Reconcilers string            // YAML of gitgate.yaml's reconcilers; "" for Flux in flux-system
 	Config      string            // more of gitgate.yaml
 	Files       map[string]string // more of the first commit
@@ -88,6 +91,7 @@ type shared struct {
 	dir     string
 	cluster *client
 	gate    gate
+	argoCD  *argoCD // nil without Argo CD
 
 	mu       sync.Mutex
 	programs map[string]*process.Process
@@ -147,6 +151,9 @@ func Start(ctx context.Context, t T, o Options) *World {
 	w.must("chart", err)
 	if o.Flux {
 		w.must("flux", w.startFlux())
+	}
+	if o.ArgoCD {
+		w.must("argocd", w.startArgoCD())
 	}
 	for _, text := range o.Manifest {
 		w.must("manifests", w.cluster.apply(ctx, text))

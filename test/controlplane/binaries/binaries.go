@@ -69,6 +69,11 @@ var recipes = []recipe{
 		name: "kustomize", module: "sigs.k8s.io/kustomize/kustomize/v5", version: "v5.8.2", ldflags: "-s -w",
 		programs: map[string]string{"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
 	},
+	{
+		// And this, for charts.
+		name: "helm", module: "helm.sh/helm/v4", version: "v4.2.4", ldflags: "-s -w",
+		programs: map[string]string{"helm": "helm.sh/helm/v4/cmd/helm"},
+	},
 }
 
 // KubernetesVersion is the release of the control plane that is built.

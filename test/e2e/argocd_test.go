@@ -1,0 +1,519 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"gitgate.dev/gitgate/test/controlplane"
+	"gitgate.dev/gitgate/test/gitserver"
+	"gitgate.dev/gitgate/test/world"
+)
+
+// application is an Application of Argo CD with a namespace of its own, both of the scene's name.
+type application struct {
+	*world.World
+	t    *testing.T
+	name string
+
+	project string   // "" for default
+	spec    []string // more lines of the Application's spec
+}
+
+// newApplication begins a scene. Its files go with the next commit after it has ended.
+func newApplication(t *testing.T, w *world.World, name string, spec ...string) *application {
+	a := &application{World: w.For(t), t: t, name: name, spec: spec}
+	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "applications/"+name+".yaml", "apps/"+name) })
+	return a
+}
+
+// push commits files of the scene's folder with its Application beside them.
+func (a *application) push(message string, files map[string]string) string {
+	a.t.Helper()
+	declared := a.Application(a.name, "apps/"+a.name, a.spec...)
+	if a.project != "" {
+		declared = strings.Replace(declared, "project: default", "project: "+a.project, 1)
+	}
+	all := map[string]string{
+		"applications/" + a.name + ".yaml":    declared,
+		"apps/" + a.name + "/_namespace.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + a.name + "}\n",
+	}
+	for name, text := range files {
+		all["apps/"+a.name+"/"+name] = text
+	}
+	return a.Commit(message, all)
+}
+
+// synced pushes and waits until Argo CD has applied all of it.
+func (a *application) synced(message string, files map[string]string) string {
+	a.t.Helper()
+	commit := a.push(message, files)
+	a.Synced("root", commit)
+	a.Synced(a.name, commit)
+	return commit
+}
+
+// value is a field of a live object; "" when there is none.
+func (a *application) value(of, name string, path ...string) string {
+	a.t.Helper()
+	o := a.Get(of, a.name, name)
+	if o == nil {
+		return ""
+	}
+	v, _, _ := unstructured.NestedFieldNoCopy(o.Object, path...)
+	return fmt.Sprint(v)
+}
+
+func (a *application) image(name string) string {
+	a.t.Helper()
+	o := a.Get("apps/v1 Deployment", a.name, name)
+	if o == nil {
+		return ""
+	}
+	containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+	var images []string
+	for _, c := range containers {
+		images = append(images, fmt.Sprint(c.(map[string]any)["image"]))
+	}
+	return strings.Join(images, " ")
+}
+
+// refused runs kubectl as somebody and wants the gate to refuse it, with each of the parts in what it says.
+func (a *application) refused(user string, args []string, parts ...string) {
+	a.t.Helper()
+	said, err := a.Kubectl(user, args...)
+	if err == nil {
+		a.t.Errorf("kubectl %s as %s: admitted: %s", strings.Join(args, " "), user, said)
+		return
+	}
+	wantAll(a.t, said, append(parts, `.gitgate.dev" denied the request`)...)
+}
+
+func annotated(namespace, name, value string, annotations ...string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\n  namespace: %s\n  annotations: {%s}\ndata:\n  value: %q\n", name, namespace, strings.Join(annotations, ", "), value)
+}
+
+// emptyJob is a Job that is complete without a Pod: there is no kubelet.
+func emptyJob(name, image, annotations string) string {
+	return fmt.Sprintf(`apiVersion: batch/v1
+kind: Job
+metadata:
+  %s
+  annotations: {%s}
+spec:
+  parallelism: 0
+  completions: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: job, image: %q}]
+`, name, annotations, image)
+}
+
+const (
+	newer      = "registry.example.com/shop/web:1.1.0"
+	controller = world.ArgoCDUser
+)
+
+// argoCDConfig lets one person scale what one scene has, so that something can drift.
+const argoCDConfig = `writers:
+  - name: oncall
+    users: [oncall]
+    writes: [{kinds: [Deployment.apps], namespaces: [argo-heal], fields: [spec.replicas], subresources: [scale]}]
+`
+
+// argoCDBefore is in the cluster before the gate is: a service account that applies the Applications of one project, and an
+// Application of a repository that nobody knows.
+func argoCDBefore(rogue string) []string {
+	return []string{
+		"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: deployer}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n" +
+			"subjects: [{kind: ServiceAccount, name: deployer, namespace: argo-tenant}]\n",
+		fmt.Sprintf("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: rogue, namespace: argocd}\nspec:\n  project: default\n  source: {repoURL: %q, targetRevision: main, path: .}\n"+
+			"  destination: {server: https://kubernetes.default.svc, namespace: default}\n", rogue),
+	}
+}
+
+func TestArgoCD(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a real control plane")
+	}
+	foreign := gitserver.NewRepo(t)
+	foreign.Commit("miner", map[string]string{"miner.yaml": deployment("default", "miner", 1, "registry.example.com/evil/miner:1")})
+	w := start(t, world.Options{
+		ArgoCD: true, ArgoCDSettings: map[string]string{"application.sync.impersonation.enabled": "true", "application.sync.impersonation.enforced": "false"},
+		Config: argoCDConfig, Gate: []string{"--log-level=debug"}, Manifest: argoCDBefore(gitserver.Serve(t, foreign).URL),
+	})
+	for _, scene := range []struct {
+		name string
+		play func(*testing.T, *world.World)
+	}{
+		{"what a commit declares is applied, and what a person changes by hand is denied", argoByHand},
+		{"server-side apply, and an image that a commit changes", argoServerSide},
+		{"a drift is corrected", argoHeal},
+		{"what a commit takes away is pruned", argoPrune},
+		{"hooks are made, deleted and made again", argoHooks},
+		{"objects are replaced, and made anew where Git says so", argoReplace},
+		{"a namespace is created for an Application", argoNamespace},
+		{"an Application that goes takes its objects with it", argoCascade},
+		{"an Application of Applications", argoNested},
+		{"an ApplicationSet", argoSet},
+		{"a service account that the project names applies its Applications", argoTenant},
+		{"a chart with values of another source", argoChart},
+		{"an older revision, and a branch that nobody accepted", argoRevisions},
+		{"a stolen token", argoStolen},
+		{"an Application that Git does not declare", argoRogue},
+	} {
+		t.Run(scene.name, func(t *testing.T) { scene.play(t, w) })
+	}
+}
+
+func argoByHand(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-by-hand", world.Automated)
+	commit := a.synced("web", map[string]string{"web.yaml": deployment(a.name, "web", 2, image)})
+	a.Eventually("the controllers make no Pods of it", func() error {
+		if n := len(a.List("v1 Pod", a.name)); n != 2 {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
+	declared := []string{"argo-by-hand/web", "apps/argo-by-hand/web.yaml", short(commit), "Test Author", "Argo CD"}
+	a.refused("ann", []string{"-n", a.name, "set", "image", "deployment/web", "web=" + newer}, append(declared, "web.yaml:16", newer)...)
+	a.refused("ann", []string{"-n", a.name, "scale", "deployment/web", "--replicas=3"}, append(declared, "web.yaml:7")...)
+	a.refused("ann", []string{"-n", a.name, "label", "deployment/web", "tier=front"}, append(declared, "metadata.labels")...)
+	a.refused("ann", []string{"-n", a.name, "delete", "deployment/web"}, append(declared, "delete it in")...)
+	a.refused("ann", []string{"-n", "argocd", "patch", "application/" + a.name, "--type=merge", "-p", `{"spec":{"source":{"targetRevision":"evil"}}}`}, "applications/argo-by-hand.yaml", short(commit), "evil")
+	a.refused("ann", []string{"-n", "argocd", "annotate", "application/" + a.name, "argocd.argoproj.io/refresh=normal"}, "applications/argo-by-hand.yaml")
+}
+
+func argoServerSide(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-ssa", world.Automated)
+	a.synced("web, by client-side apply", map[string]string{"web.yaml": deployment(a.name, "web", 1, image)})
+	a.synced("another image", map[string]string{"web.yaml": deployment(a.name, "web", 1, newer)})
+	if got := a.image("web"); got != newer {
+		t.Errorf("image is %q, want %q", got, newer)
+	}
+	a.spec = []string{world.Automated + "    syncOptions: [ServerSideApply=true]\n"}
+	service := "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: argo-ssa}\nspec:\n  selector: {app: web}\n  ports: [{port: 80, targetPort: 8080}]\n"
+	a.synced("server-side apply", map[string]string{"web.yaml": deployment(a.name, "web", 2, newer), "service.yaml": service})
+	a.synced("the image of before", map[string]string{"web.yaml": deployment(a.name, "web", 2, image)})
+	if got := a.image("web"); got != image {
+		t.Errorf("image is %q, want %q", got, image)
+	}
+}
+
+func argoHeal(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-heal", world.Automated)
+	a.synced("web", map[string]string{"web.yaml": deployment(a.name, "web", 2, image)})
+	before := a.Get("apps/v1 Deployment", a.name, "web").GetGeneration()
+	if said, err := a.Kubectl("oncall", "-n", a.name, "scale", "deployment/web", "--replicas=5"); err != nil {
+		t.Fatalf("a declared writer is refused: %s", said)
+	}
+	a.Eventually("the drift is not corrected", func() error {
+		o := a.Get("apps/v1 Deployment", a.name, "web")
+		if n, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas"); n != 2 || o.GetGeneration() < before+2 {
+			return fmt.Errorf("%d replicas in generation %d", n, o.GetGeneration())
+		}
+		return nil
+	})
+}
+
+func argoPrune(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-prune", world.Automated)
+	a.synced("two", map[string]string{"one.yaml": annotated(a.name, "one", "1"), "two.yaml": annotated(a.name, "two", "2")})
+	a.refused(controller, []string{"-n", a.name, "delete", "configmap/two"}, "is still declared at apps/argo-prune/two.yaml")
+	a.synced("one", map[string]string{"two.yaml": ""})
+	if a.Get("v1 ConfigMap", a.name, "two") != nil {
+		t.Error("what Git no longer declares is there")
+	}
+	a.Repo.Git("revert", "--no-edit", "-S", "HEAD")
+	a.Synced(a.name, a.Repo.Git("rev-parse", "HEAD"))
+	if a.value("v1 ConfigMap", "two", "data", "value") != "2" {
+		t.Error("what a revert declares again is not there")
+	}
+}
+
+func argoHooks(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-hooks", world.Automated)
+	files := func(image, value string) map[string]string {
+		return map[string]string{
+			"pre.yaml":  emptyJob("name: migrate", image, "argocd.argoproj.io/hook: PreSync, argocd.argoproj.io/hook-delete-policy: BeforeHookCreation"),
+			"post.yaml": emptyJob("generateName: warm-", image, "argocd.argoproj.io/hook: PostSync, argocd.argoproj.io/hook-delete-policy: HookSucceeded"),
+			"done.yaml": emptyJob("name: done", image, "argocd.argoproj.io/hook: PostSync"),
+			"data.yaml": annotated(a.name, "data", value),
+		}
+	}
+	a.synced("hooks", files(image, "1"))
+	first := a.Get("batch/v1 Job", a.name, "migrate")
+	if first == nil {
+		t.Fatal("there is no PreSync hook")
+	}
+	a.synced("hooks of another image", files(newer, "2"))
+	if second := a.Get("batch/v1 Job", a.name, "migrate"); second == nil || second.GetUID() == first.GetUID() {
+		t.Error("the PreSync hook was not made again")
+	}
+	if jobs := a.List("batch/v1 Job", a.name); len(jobs) != 2 {
+		t.Errorf("there are %d Jobs, want migrate and done: the other one goes when it has succeeded", len(jobs))
+	}
+}
+
+func argoReplace(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-replace", world.Automated)
+	const replace, force = "argocd.argoproj.io/sync-options: Replace=true", `argocd.argoproj.io/sync-options: "Force=true,Replace=true"`
+	a.synced("replace", map[string]string{"data.yaml": annotated(a.name, "data", "1", replace), "job.yaml": emptyJob("name: job", image, force), "web.yaml": deployment(a.name, "web", 1, image)})
+	before := a.Get("batch/v1 Job", a.name, "job").GetUID()
+	a.synced("replaced", map[string]string{
+		"data.yaml": annotated(a.name, "data", "2", replace), "job.yaml": emptyJob("name: job", newer, force),
+		"web.yaml": strings.Replace(deployment(a.name, "web", 3, newer), "spec:", "  annotations: {"+replace+"}\nspec:", 1),
+	})
+	if a.value("v1 ConfigMap", "data", "data", "value") != "2" || a.image("web") != newer {
+		t.Error("objects were not replaced")
+	}
+	if after := a.Get("batch/v1 Job", a.name, "job").GetUID(); after == before {
+		t.Error("the Job, which cannot be changed, was not made anew")
+	}
+}
+
+func argoNamespace(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-created", world.Automated+`    syncOptions: [CreateNamespace=true]
+    managedNamespaceMetadata: {labels: {pod-security.kubernetes.io/enforce: baseline}}
+`)
+	files := map[string]string{"_namespace.yaml": annotated(a.name, "data", "1")} // in place of the manifest of the namespace
+	a.synced("data", files)
+	ns := a.Get("v1 Namespace", "", a.name)
+	if got := ns.GetLabels()["pod-security.kubernetes.io/enforce"]; got != "baseline" {
+		t.Errorf("level of the namespace is %q, want baseline", got)
+	}
+	a.refused(controller, []string{"label", "namespace", a.name, "pod-security.kubernetes.io/enforce=privileged", "--overwrite"}, "privileged", "baseline", "applications/argo-created.yaml")
+	a.spec[0] = strings.Replace(a.spec[0], "baseline", "restricted", 1)
+	a.synced("restricted", files)
+	a.Eventually("the namespace keeps its level", func() error {
+		if got := a.Get("v1 Namespace", "", a.name).GetLabels()["pod-security.kubernetes.io/enforce"]; got != "restricted" {
+			return errors.New("it is " + got)
+		}
+		return nil
+	})
+}
+
+// gone waits until an object is.
+func (a *application) gone(of, namespace, name string) {
+	a.t.Helper()
+	a.Eventually(of+" "+name+" stays", func() error {
+		if o := a.Get(of, namespace, name); o != nil {
+			return fmt.Errorf("deletion of %v, finalizers %v", o.GetDeletionTimestamp(), o.GetFinalizers())
+		}
+		return nil
+	})
+}
+
+const applicationKind = "argoproj.io/v1alpha1 Application"
+
+func argoCascade(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-cascade", world.Automated)
+	a.synced("web", map[string]string{"web.yaml": deployment(a.name, "web", 1, image), "data.yaml": annotated(a.name, "data", "1")})
+	commit := a.Commit("without it", map[string]string{"applications/argo-cascade.yaml": ""})
+	a.Synced("root", commit)
+	a.gone(applicationKind, "argocd", a.name)
+	a.gone("apps/v1 Deployment", a.name, "web")
+	a.gone("v1 ConfigMap", a.name, "data")
+	a.gone("v1 Namespace", "", a.name)
+}
+
+func argoNested(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-nested", world.Automated)
+	// The inner Application's namespace is that of the outer one.
+	inner := strings.Replace(a.Application("argo-inner", "apps/argo-nested-inner", world.Automated), "namespace: argo-inner", "namespace: argo-nested", 1)
+	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "apps/argo-nested-inner") })
+	a.Repo.Write(map[string]string{"apps/argo-nested-inner/data.yaml": annotated(a.name, "data", "1")})
+	commit := a.synced("an inner one", map[string]string{"inner.yaml": inner})
+	a.Synced("argo-inner", commit)
+	commit = a.Commit("another value", map[string]string{"apps/argo-nested-inner/data.yaml": annotated(a.name, "data", "2")})
+	a.Synced("argo-inner", commit)
+	if got := a.value("v1 ConfigMap", "data", "data", "value"); got != "2" {
+		t.Errorf("value is %q, want 2", got)
+	}
+	commit = a.Commit("without the inner one", map[string]string{"apps/argo-nested/inner.yaml": ""})
+	a.Synced(a.name, commit)
+	a.gone(applicationKind, "argocd", "argo-inner")
+	a.gone("v1 ConfigMap", a.name, "data")
+}
+
+func argoSet(t *testing.T, w *world.World) {
+	w = w.For(t)
+	a := &application{World: w, t: t, name: "argo-set"}
+	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "applications/argo-set.yaml", "teams") })
+	set := fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {name: teams, namespace: argocd}
+spec:
+  goTemplate: true
+  generators:
+    - git: {repoURL: %q, revision: main, requeueAfterSeconds: 3, directories: [{path: teams/*}]}
+  template:
+    metadata: {name: "team-{{ .path.basename }}", finalizers: [resources-finalizer.argocd.argoproj.io]}
+    spec:
+      project: default
+      source: {repoURL: %q, targetRevision: main, path: "{{ .path.path }}"}
+      destination: {server: https://kubernetes.default.svc, namespace: "argo-team-{{ .path.basename }}"}
+      syncPolicy: {automated: {prune: true}, syncOptions: [CreateNamespace=true]}
+`, w.Git.URL, w.Git.URL)
+	commit := a.Commit("teams", map[string]string{"applications/argo-set.yaml": set, "teams/red/data.yaml": annotated("argo-team-red", "data", "1")})
+	a.Synced("root", commit)
+	a.Synced("team-red", commit)
+	a.refused(world.ArgoCDSetUser, []string{"-n", "argocd", "patch", "application/team-red", "--type=merge", "-p", `{"spec":{"source":{"path":"evil"}}}`}, "teams/red", "evil")
+	commit = a.Commit("another team", map[string]string{"teams/blue/data.yaml": annotated("argo-team-blue", "data", "1")})
+	a.Synced("team-blue", commit)
+	commit = a.Commit("without the first team", map[string]string{"teams/red/data.yaml": ""})
+	a.gone(applicationKind, "argocd", "team-red")
+	a.gone("v1 ConfigMap", "argo-team-red", "data")
+	a.Synced("root", commit)
+}
+
+func argoTenant(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-tenant", world.Automated)
+	project := `apiVersion: argoproj.io/v1alpha1
+kind: AppProject
+metadata: {name: tenants, namespace: argocd}
+spec:
+  sourceRepos: ["*"]
+  destinations: [{namespace: "argo-*", server: "*"}]
+  clusterResourceWhitelist: [{group: "*", kind: "*"}]
+  destinationServiceAccounts: [{server: "https://kubernetes.default.svc", namespace: argo-tenant, defaultServiceAccount: deployer}]
+`
+	a.Repo.Write(map[string]string{"applications/tenants.yaml": project}) // it stays: an Application cannot be deleted without its project
+	const deployer = "system:serviceaccount:argo-tenant:deployer"
+	a.project = "tenants"
+	a.synced("a tenant", map[string]string{"data.yaml": annotated(a.name, "data", "1"), "gone.yaml": annotated(a.name, "gone", "1")})
+	a.synced("another value", map[string]string{"data.yaml": annotated(a.name, "data", "2"), "gone.yaml": ""})
+	if got := a.value("v1 ConfigMap", "data", "data", "value"); got != "2" || a.Get("v1 ConfigMap", a.name, "gone") != nil {
+		t.Errorf("value is %q, want 2, and the other one gone", got)
+	}
+	admitted := func(line string) bool {
+		return strings.Contains(line, `"user":"`+deployer+`"`) && strings.Contains(line, `"allowed":true`)
+	}
+	if !slices.ContainsFunc(a.GateLog(), admitted) {
+		t.Error("the gate saw no request of the service account: Argo CD did not impersonate it")
+	}
+	a.refused(deployer, []string{"-n", a.name, "create", "configmap", "evil"}, "no accepted commit declares it")
+	a.refused(deployer, []string{"-n", a.name, "patch", "configmap/data", "--type=merge", "-p", `{"data":{"value":"evil"}}`}, "evil", "apps/argo-tenant/data.yaml:8")
+}
+
+func argoChart(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-chart")
+	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "charts", "environments") })
+	declared := fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: argo-chart, namespace: argocd}
+spec:
+  project: default
+  sources:
+    - repoURL: %q
+      targetRevision: main
+      path: charts/web
+      helm: {releaseName: web, valueFiles: [$values/environments/prod.yaml], parameters: [{name: replicas, value: "2"}]}
+    - {repoURL: %q, targetRevision: main, ref: values}
+  destination: {server: https://kubernetes.default.svc, namespace: argo-chart}
+  syncPolicy: {automated: {prune: true, selfHeal: true}, syncOptions: [CreateNamespace=true]}
+`, w.Git.URL, w.Git.URL)
+	chart := strings.NewReplacer(image, "{{ .Values.image }}", "replicas: 1", "replicas: {{ .Values.replicas }}", "name: web\n  namespace: argo-chart", "name: {{ .Release.Name }}\n  namespace: {{ .Release.Namespace }}").
+		Replace(deployment(a.name, "web", 1, image))
+	commit := a.Commit("a chart", map[string]string{
+		"applications/argo-chart.yaml": declared, "charts/web/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n", "charts/web/values.yaml": "image: none\nreplicas: 1\n",
+		"charts/web/templates/web.yaml": chart, "environments/prod.yaml": "image: " + image + "\n",
+	})
+	a.Synced("root", commit)
+	a.Synced(a.name, commit)
+	commit = a.Commit("another image", map[string]string{"environments/prod.yaml": "image: " + newer + "\n"})
+	a.Synced(a.name, commit)
+	if got := a.image("web"); got != newer {
+		t.Errorf("image is %q, want %q", got, newer)
+	}
+	a.refused("ann", []string{"-n", a.name, "set", "image", "deployment/web", "web=" + image}, "environments/prod.yaml:1", short(commit))
+}
+
+func argoRevisions(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-revisions")
+	vulnerable := a.push("web", map[string]string{"web.yaml": deployment(a.name, "web", 1, image)})
+	a.Synced("root", vulnerable)
+	if phase, said := a.Sync(a.name, vulnerable); phase != "Succeeded" {
+		t.Fatalf("a sync by hand: %s: %s", phase, said)
+	}
+	fixed := a.push("a newer image", map[string]string{"web.yaml": deployment(a.name, "web", 1, newer)})
+	if phase, said := a.Sync(a.name, "main"); phase != "Succeeded" || a.image("web") != newer {
+		t.Fatalf("a sync of the branch by hand: %s, image %s: %s", phase, a.image("web"), said)
+	}
+	a.push("one more", map[string]string{"more.yaml": annotated(a.name, "more", "1")})
+	if phase, said := a.Sync(a.name, "main"); phase != "Succeeded" {
+		t.Fatalf("one more object: %s: %s", phase, said)
+	}
+	latest := a.push("one less", map[string]string{"more.yaml": ""})
+	if phase, said := a.Sync(a.name, "main"); phase != "Succeeded" || a.Get("v1 ConfigMap", a.name, "more") != nil {
+		t.Errorf("a sync by hand that prunes: %s: %s", phase, said)
+	}
+	phase, said := a.Sync(a.name, vulnerable)
+	if phase == "Succeeded" || a.image("web") != newer {
+		t.Errorf("an older revision came back: %s, image %s: %s", phase, a.image("web"), said)
+	}
+	wantAll(t, said, "gate.gitgate.dev", "an older state does not come back by itself", short(latest), "git revert")
+
+	a.Repo.Git("checkout", "-q", "-b", "experiment")
+	a.Repo.Commit("an experiment", map[string]string{"apps/argo-revisions/web.yaml": deployment(a.name, "web", 1, "registry.example.com/shop/web:experiment")})
+	a.Repo.Git("checkout", "-q", "main")
+	phase, said = a.Sync(a.name, "experiment")
+	if phase == "Succeeded" || a.image("web") != newer {
+		t.Errorf("a branch that nobody accepted came in: %s, image %s: %s", phase, a.image("web"), said)
+	}
+	wantAll(t, said, "gate.gitgate.dev", `"registry.example.com/shop/web:experiment" is not what Git declares`, newer, "apps/argo-revisions/web.yaml:16", short(fixed))
+	if phase, said := a.Sync(a.name, "main"); phase != "Succeeded" {
+		t.Errorf("the branch afterwards: %s: %s", phase, said)
+	}
+}
+
+func argoStolen(t *testing.T, w *world.World) {
+	a := newApplication(t, w, "argo-stolen", world.Automated)
+	commit := a.synced("web", map[string]string{"web.yaml": deployment(a.name, "web", 1, image), "data.yaml": annotated(a.name, "data", "1")})
+	where := []string{"apps/argo-stolen/web.yaml", short(commit)}
+	patch := func(p string) []string {
+		return []string{"-n", a.name, "patch", "deployment/web", "--type=json", "-p", p}
+	}
+	a.refused(controller, patch(`[{"op":"add","path":"/spec/template/spec/containers/-","value":{"name":"miner","image":"evil"}}]`), "containers[1]")
+	a.refused(controller, patch(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"evil"}]`), append(where, `"evil" is not what Git declares`, image)...)
+	a.refused(controller, patch(`[{"op":"add","path":"/spec/template/spec/hostPID","value":true}]`), "hostPID")
+	a.refused(controller, patch(`[{"op":"add","path":"/spec/template/spec/serviceAccountName","value":"admin"}]`), "serviceAccount")
+	a.refused(controller, []string{"-n", a.name, "delete", "deployment/web"}, append(where, "is still declared")...)
+	a.refused(controller, []string{"-n", a.name, "scale", "deployment/web", "--replicas=9"}, "scale")
+	a.refused(controller, []string{"-n", a.name, "create", "configmap", "evil"}, "is declared by no accepted commit")
+	a.refused(controller, []string{"create", "clusterrolebinding", "evil", "--clusterrole=cluster-admin", "--user=mallory"}, "is declared by no accepted commit")
+	a.refused(controller, []string{"-n", "kube-system", "create", "configmap", "evil"}, "is declared by no accepted commit")
+	marked := annotated(a.name, "evil", "1", `argocd.argoproj.io/tracking-id: "argo-stolen:/ConfigMap:argo-stolen/evil"`)
+	a.refused(controller, []string{"create", "-f", a.File("evil.yaml", marked)}, "is declared by no accepted commit")
+	a.refused(controller, []string{"-n", "argocd", "patch", "application/argo-stolen", "--type=merge", "-p", `{"spec":{"source":{"targetRevision":"evil"}}}`}, "applications/argo-stolen.yaml")
+	a.refused(controller, []string{"-n", a.name, "delete", "pods", "--all"}, "is not for system:serviceaccount:argocd:argocd-application-controller to delete")
+	a.refused(controller, []string{"--as=ann", "--as-group=developers", "-n", a.name, "create", "configmap", "evil"}, "no accepted commit declares it")
+	a.refused(controller, []string{"--as=system:admin", "--as-group=system:masters", "-n", a.name, "delete", "configmap", "data"}, "apps/argo-stolen/data.yaml")
+
+	// What is asked of Argo CD is judged by what comes of it.
+	in := a.As(controller, controlplane.ServiceAccountGroups(world.ArgoCDNamespace), "v1 ConfigMap", a.name)
+	o := a.Get("v1 ConfigMap", a.name, "data")
+	if _, err := in.Update(a.Context(), o, metav1.UpdateOptions{}); err != nil {
+		t.Errorf("an update that changes nothing is refused: %v", err)
+	}
+}
+
+func argoRogue(t *testing.T, w *world.World) {
+	w = w.For(t)
+	phase, said := w.Sync("rogue", "main")
+	if phase == "Succeeded" || w.Get("apps/v1 Deployment", "default", "miner") != nil {
+		t.Errorf("what an Application that Git does not declare brings in is admitted: %s: %s", phase, said)
+	}
+	wantAll(t, said, "gate.gitgate.dev", "Deployment default/miner is declared by no accepted commit", "rogue", "which Git does not declare")
+	a := &application{World: w, t: t}
+	text := a.File("rogue.yaml", strings.Replace(w.Application("mallory", "apps/mallory", world.Automated), "[resources-finalizer.argocd.argoproj.io]", "[]", 1))
+	a.refused("mallory", []string{"create", "-f", text}, "Application argocd/mallory", "no accepted commit declares it")
+	a.refused("system:serviceaccount:argocd:argocd-server", []string{"create", "-f", text}, "Application argocd/mallory")
+	a.refused(controller, []string{"create", "-f", text}, "Application argocd/mallory is declared by no accepted commit")
+}
