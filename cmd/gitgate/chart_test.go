@@ -43,6 +43,7 @@ func TestTheChartPassesItsOwnCheck(t *testing.T) {
 		{"as it comes", "{" + git + "}", 0, []string{"+ ValidatingWebhookConfiguration gitgate ", "+ PodDisruptionBudget gitgate/gitgate ", "+ CustomResourceDefinition breakglasses.gitgate.dev "}},
 		{"with cert-manager, monitoring and a client authority", "{" + git + ", mode: deny, tls: {source: cert-manager, certManager: {issuer: {name: ca}}, client: {secret: apiserver, names: [kube-apiserver]}}, serviceMonitor: {enabled: true}}", 0, []string{"+ Certificate gitgate/gitgate ", "+ ServiceMonitor gitgate/gitgate "}},
 		{"with a Secret and credentials of Git", "{" + git + ", replicas: 1, tls: {source: secret, secret: gate-tls, caBundle: x}, git: {repository: \"ssh://git@git.example.com/fleet.git\", secret: git}}", 0, []string{"+ Deployment gitgate/gitgate "}},
+		{"with its own namespace judged", "{" + git + ", webhook: {ownNamespace: true, kubeSystem: false}}", 0, []string{"+ ValidatingWebhookConfiguration gitgate "}},
 		{"with owners of custom kinds", "{" + git + ", rbac: {owners: [{apiGroups: [argoproj.io], resources: [rollouts]}]}}", 0, []string{"+ ClusterRole gitgate "}},
 		{"with owners that name no kinds", "{" + git + ", rbac: {owners: [{apiGroups: [argoproj.io]}]}}", 1, []string{"values of chart gitgate: they break the schema: rbac.owners.0: lacks resources"}},
 		{"without a repository", "{mode: warn}", 1, []string{"git.repository: "}},
