@@ -112,10 +112,13 @@ func notAPerson(actor, name, field string) *policies.Violation {
 	switch {
 	case name != actor:
 		v.Message = fmt.Sprintf("%q makes this for %q: expected spec.%s to be who makes it", actor, name, field)
-	case strings.HasPrefix(actor, "system:"):
+	case isSystem(actor):
 		v.Message = fmt.Sprintf("%q is no person: service accounts and the cluster's own identities get no grant and approve none", actor)
 	default:
 		return nil
 	}
 	return &v
 }
+
+// isSystem says whether a user is a service account or one of the cluster's own identities.
+func isSystem(user string) bool { return strings.HasPrefix(user, "system:") }

@@ -1,6 +1,7 @@
 package breakglass
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -29,7 +30,8 @@ func NewSet(r Rules, now func() time.Time) *Set {
 	return &Set{rules: r, now: now}
 }
 
-// Replace takes all grants and approvals that the cluster has. What cannot be read grants nothing, and is in the error list.
+// Replace takes all grants and approvals that the cluster has. What cannot be read grants nothing, and is in the error list; nor does what
+// the policy for grants would not have let in: it may have been made while nobody judged it, or while the policy only recorded.
 func (s *Set) Replace(grants, approvals []*policies.Object) []error {
 	next := &snapshot{}
 	var errs []error
@@ -39,12 +41,20 @@ func (s *Set) Replace(grants, approvals []*policies.Object) []error {
 			errs = append(errs, err)
 			continue
 		}
+		if isSystem(g.Person) {
+			errs = append(errs, fmt.Errorf("break-glass %s: %q is no person", g.Name, g.Person))
+			continue
+		}
 		next.grants = append(next.grants, g)
 	}
 	for _, o := range approvals {
 		a, err := ParseApproval(o)
 		if err != nil {
 			errs = append(errs, err)
+			continue
+		}
+		if isSystem(a.Approver) {
+			errs = append(errs, fmt.Errorf("approval %s: %q is no person", o.Name, a.Approver))
 			continue
 		}
 		next.approvals = append(next.approvals, *a)
