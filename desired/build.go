@@ -39,6 +39,7 @@ type build struct {
 	fresh    map[policies.Key]*entry // what this round has declared so far
 	reached  []*made
 	rootless map[string]bool // sources without a unit of their own
+	listed   *keyList        // of a state that is read from the cache; nil for one that is made
 	replaced []*made         // roots that a unit that they declare applies
 	problems []policies.Violation
 }
@@ -284,7 +285,7 @@ func (b *build) render(d *declaration) *made {
 		}
 	}
 	m.inputs = in.inputs(d.object)
-	m.layers, m.owner = layersOf(m.inputs.asked[m.unit.Source]), d.owner()
+	m.owner = d.owner()
 	b.renderer.label(m)
 	return m
 }
@@ -373,7 +374,7 @@ func (b *build) declaring(m *made, e *entry) *policies.Object {
 		// The bytes were packed here, or their checksum was right. What cannot be read declares nothing that can be rendered.
 		content = map[string]any{"apiVersion": e.kind.APIVersion(), "kind": e.kind.Kind}
 	}
-	o := policies.NewObject(content, b.renderer.origin(m.unit.Source, e.place), b.renderer.locator(m.unit.Source, e, content, m.layers, m.owner, nil), nil)
+	o := policies.NewObject(content, b.renderer.origin(m.unit.Source, e.place), b.renderer.locator(m.unit.Source, e, content, m.files(m.unit.Source), m.owner, nil), nil)
 	o.Namespace = e.key.Namespace
 	return o
 }
@@ -424,14 +425,17 @@ func (b *build) finish() (*State, error) {
 			}
 		}
 	}
-	s.hold(b.from)
+	s.hold(b.from, b.listed)
 	s.cycles(b.reached)
 	return s, nil
 }
 
-// hold notes which unit declares which object, starting from a state that knew most of it, and tells objects with several.
-func (s *State) hold(from *State) {
-	if from != nil && from.set == s.set {
+// hold notes which unit declares which object, starting from a state that knew most of it or from a list of all of them, and tells
+// objects with several.
+func (s *State) hold(from *State, listed *keyList) {
+	if listed != nil {
+		s.byKey, s.twice = newTable[holding](listed), listed.twice
+	} else if from != nil && from.set == s.set {
 		s.byKey, s.twice = from.byKey.copy(), maps.Clone(from.twice)
 		for id, m := range from.results {
 			if s.results[id] != m {
@@ -444,7 +448,7 @@ func (s *State) hold(from *State) {
 			}
 		}
 	} else {
-		s.byKey, s.twice = newTable[[]holding](), map[policies.Key]bool{}
+		s.byKey, s.twice = newTable[holding](nil), map[policies.Key]bool{}
 		for _, m := range s.reached {
 			s.each(m, s.add)
 		}
@@ -471,7 +475,7 @@ func (s *State) each(m *made, visit func(policies.Key, holding)) {
 	if m.unit.Elsewhere != "" {
 		return
 	}
-	for _, e := range m.entries {
+	for _, e := range m.all() {
 		key, other := s.keys(e)
 		visit(key, holding{m, e})
 		if other != key {
@@ -493,10 +497,6 @@ func (s *State) drop(key policies.Key, h holding) {
 	held := slices.DeleteFunc(slices.Clone(s.byKey.get(key)), func(o holding) bool { return o == h })
 	if len(held) < 2 {
 		delete(s.twice, key)
-	}
-	if len(held) == 0 {
-		s.byKey.delete(key)
-		return
 	}
 	s.byKey.set(key, held)
 }

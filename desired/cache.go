@@ -30,7 +30,7 @@ type Cache struct {
 }
 
 const (
-	cacheVersion = "gitgate state 3\n"
+	cacheVersion = "gitgate state 4\n"
 	cacheSuffix  = ".state"
 	maxCached    = 8       // states that are kept
 	maxState     = 1 << 32 // bytes of one
@@ -101,21 +101,18 @@ func (c *Cache) load(ctx context.Context, r *Renderer, commits map[string]git.Ha
 
 // save writes a state, and forgets what is beyond the bounds. Its error says that it could not be written.
 func (c *Cache) save(s *State, commits map[string]git.Hash) error {
-	data, content := s.encode()
+	parts := s.encode()
 	f, err := os.CreateTemp(c.dir, "new-*")
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
 	defer os.Remove(f.Name()) // does nothing once it is renamed
-	sum := sha256.Sum256(data)
-	table := crc32.MakeTable(crc32.Castagnoli)
-	check := uint32(0)
-	for _, part := range content {
-		check = crc32.Update(check, table, part)
+	check, sizes := uint32(0), [2]int{len(parts[0]), len(parts[1])}
+	for _, part := range parts {
+		check = crc32.Update(check, castagnoli(), part)
 	}
-	header := fmt.Sprintf("%s%x %d %d\n", cacheVersion, sum, len(data), check)
-	_, err = f.Write(append([]byte(header), data...))
-	for _, part := range content {
+	_, err = fmt.Fprintf(f, "%s%08x %d %d\n", cacheVersion, check, sizes[0], sizes[1])
+	for _, part := range parts {
 		if err != nil {
 			break
 		}
@@ -131,6 +128,10 @@ func (c *Cache) save(s *State, commits map[string]git.Hash) error {
 	c.trim()
 	return nil
 }
+
+// castagnoli is the polynomial that processors compute. The sum finds damage: nobody who could write the file would be kept out by
+// another one.
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 type cachedFile struct {
 	name  string
@@ -202,30 +203,22 @@ func (r *Renderer) readState(ctx context.Context, name string) (*State, error) {
 }
 
 func (r *Renderer) mappedState(ctx context.Context, mapped []byte) (*State, error) {
-	var sum string
 	var check uint32
-	var size int
+	var first, second int
 	head := string(mapped[:min(len(mapped), 200)])
 	rest, ok := strings.CutPrefix(head, cacheVersion)
 	line, _, found := strings.Cut(rest, "\n")
 	if !ok || !found {
 		return nil, errDamagedState
 	}
-	if _, err := fmt.Sscanf(line, "%64s %d %d", &sum, &size, &check); err != nil {
+	if _, err := fmt.Sscanf(line, "%08x %d %d", &check, &first, &second); err != nil {
 		return nil, errDamagedState
 	}
-	start := len(cacheVersion) + len(line) + 1
-	if size < 0 || size > len(mapped)-start {
+	body := mapped[len(cacheVersion)+len(line)+1:]
+	if first < 0 || second < 0 || first > len(body) || second > len(body)-first || crc32.Checksum(body, castagnoli()) != check {
 		return nil, errDamagedState
 	}
-	data := mapped[start : start+size]
-	if got := sha256.Sum256(data); hex.EncodeToString(got[:]) != sum {
-		return nil, errDamagedState
-	}
-	d := &decoder{data: string(data), content: mapped[start+size:]}
-	if crc32.Checksum(d.content, crc32.MakeTable(crc32.Castagnoli)) != check {
-		return nil, errDamagedState
-	}
+	d := &decoder{data: string(body[:first]), late: body[first : first+second], content: body[first+second:]}
 	return d.state(ctx, r)
 }
 
@@ -259,14 +252,19 @@ func (d *decoder) state(ctx context.Context, r *Renderer) (*State, error) {
 	if d.bad {
 		return nil, errDamagedState
 	}
+	b.listed = d.keys(b)
+	if d.bad {
+		return nil, errDamagedState
+	}
 	if !r.words.Adopt(words) {
 		return nil, errors.New("words are in use")
 	}
 	return b.finish()
 }
 
-// encode gives a state as one text and the contents of its objects.
-func (s *State) encode() (data []byte, content [][]byte) {
+// encode gives a state as parts that are written one after the other: what every run reads, what is read of the units that a run
+// looks at, and the contents of their objects.
+func (s *State) encode() [][]byte {
 	e := &encoder{}
 	words := s.renderer.words.All()
 	e.count(len(words))
@@ -283,7 +281,8 @@ func (s *State) encode() (data []byte, content [][]byte) {
 			e.made(m)
 		}
 	}
-	return e.data, e.content
+	e.keys(s)
+	return append([][]byte{e.data, e.late}, e.content...)
 }
 
 func (e *encoder) made(m *made) {
@@ -329,7 +328,7 @@ func (e *encoder) result(r *result) {
 	e.count(len(r.inputs.asked))
 	for source, asked := range r.inputs.asked {
 		e.text(source)
-		e.hashes(asked)
+		e.asked(asked.All())
 	}
 	e.count(len(r.inputs.found))
 	for key, essence := range r.inputs.found {
@@ -337,7 +336,6 @@ func (e *encoder) result(r *result) {
 		e.flags(essence != nil)
 		e.text(string(essence))
 	}
-	e.hashes(r.layers)
 	e.owner(r.owner)
 	e.violations(r.problems)
 	e.count(len(r.opaque))
@@ -346,10 +344,7 @@ func (e *encoder) result(r *result) {
 		e.text(o.Reason)
 		e.position(o.Pos)
 	}
-	e.count(len(r.entries))
-	for _, entry := range r.entries {
-		e.entry(entry)
-	}
+	e.entries(r.all())
 }
 
 func (d *decoder) result(r *Renderer) *result {
@@ -359,10 +354,10 @@ func (d *decoder) result(r *Renderer) *result {
 	if d.flags(&has); has {
 		out.inputs.object = []byte(object)
 	}
-	out.inputs.asked = map[string]map[string]git.Hash{}
+	out.inputs.asked = map[string]tree.Answers{}
 	for range d.count() {
 		source := d.text()
-		out.inputs.asked[source] = d.hashes()
+		out.inputs.asked[source] = d.asked()
 	}
 	out.inputs.found = map[policies.Key][]byte{}
 	for range d.count() {
@@ -374,16 +369,11 @@ func (d *decoder) result(r *Renderer) *result {
 			out.inputs.found[key] = []byte(essence)
 		}
 	}
-	out.layers = d.hashes()
 	out.owner = d.owner()
 	out.problems = d.violations()
 	for range d.count() {
 		out.opaque = append(out.opaque, Opaque{What: d.text(), Reason: d.text(), Pos: d.position()})
 	}
-	n := d.count()
-	out.entries = make([]*entry, 0, n)
-	for range n {
-		out.entries = append(out.entries, d.entry(r))
-	}
+	out.kept = d.entries(r)
 	return out
 }

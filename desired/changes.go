@@ -76,7 +76,7 @@ func (u *Unit) active() bool { return !u.Suspended && u.Elsewhere == "" }
 // failed says whether a unit cannot be applied at all, so that its reconciler neither applies nor prunes.
 func (u *Unit) failed() bool {
 	return slices.ContainsFunc(u.result.problems, func(v policies.Violation) bool { return v.Rule == RuleNotRendered }) ||
-		len(u.Opaque) > 0 && len(u.result.entries) == 0
+		len(u.Opaque) > 0 && u.result.size() == 0
 }
 
 // pair finds the objects that may differ: only units that were rendered anew are looked at.
@@ -90,7 +90,7 @@ func (d *difference) pair() {
 		if !u.active() {
 			continue
 		}
-		for _, e := range u.result.entries {
+		for _, e := range u.result.all() {
 			key, _ := d.head.keys(e)
 			if owners := d.head.owners(key); len(owners) == 0 || owners[0].entry != e {
 				continue // another unit declares it too, which is a problem of its own
@@ -103,7 +103,7 @@ func (d *difference) pair() {
 		if u != nil && (u.result == old.result || !u.active() || u.failed()) || !old.active() {
 			continue
 		}
-		for _, e := range old.result.entries {
+		for _, e := range old.result.all() {
 			key, _ := d.base.keys(e)
 			if owners := d.head.owners(key); len(owners) > 0 || d.base.owner(key).entry != e {
 				continue

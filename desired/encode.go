@@ -11,6 +11,7 @@ import (
 // encoder writes what a decoder reads: numbers, texts with their lengths, and contents by where they lie.
 type encoder struct {
 	data    []byte
+	late    []byte // what is read when it is asked for
 	content [][]byte
 	at      int // bytes of content so far
 }
@@ -46,14 +47,6 @@ func (e *encoder) key(k policies.Key) {
 	e.text(k.Kind)
 	e.text(k.Namespace)
 	e.text(k.Name)
-}
-
-func (e *encoder) hashes(m map[string]git.Hash) {
-	e.count(len(m))
-	for name, h := range m {
-		e.text(name)
-		e.text(string(h))
-	}
 }
 
 func (e *encoder) violations(all []policies.Violation) {
@@ -107,6 +100,7 @@ func (e *encoder) entry(o *entry) {
 // decoder reads what an encoder wrote. bad says that it was something else; what is read then means nothing.
 type decoder struct {
 	data    string
+	late    []byte
 	content []byte
 	bad     bool
 }
@@ -159,16 +153,6 @@ func (d *decoder) position() policies.Position {
 
 func (d *decoder) key() policies.Key {
 	return policies.Key{GroupKind: policies.GroupKind{Group: d.text(), Kind: d.text()}, Namespace: d.text(), Name: d.text()}
-}
-
-func (d *decoder) hashes() map[string]git.Hash {
-	n := d.count()
-	m := make(map[string]git.Hash, n)
-	for range n {
-		name := d.text()
-		m[name] = git.Hash(d.text())
-	}
-	return m
 }
 
 func (d *decoder) violations() []policies.Violation {

@@ -181,12 +181,12 @@ func (r *Renderer) label(m *made) {
 
 // locator is what finds the fields of an entry of u, nil when it is not known where it is written. content is its object's.
 func (s *State) locator(u *Unit, e *entry, content map[string]any) policies.Source {
-	return s.renderer.locator(u.Source, e, content, u.result.layers, u.result.owner, s.template(u, e))
+	return s.renderer.locator(u.Source, e, content, u.result.files(u.Source), u.result.owner, s.template(u, e))
 }
 
 // object is the object of an entry of u.
 func (s *State) object(u *Unit, e *entry) *policies.Object {
-	return s.renderer.object(e, u.Source, u.result.layers, u.result.owner, s.definitions[e.key.GroupKind], s.template(u, e), func(o *policies.Object) *storedForm { return s.settle(u, e, o) })
+	return s.renderer.object(e, u.Source, u.result.files(u.Source), u.result.owner, s.definitions[e.key.GroupKind], s.template(u, e), func(o *policies.Object) *storedForm { return s.settle(u, e, o) })
 }
 
 // settle finds out how the API server stores an entry. o is its object, nil when there is none at hand.

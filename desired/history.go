@@ -45,7 +45,7 @@ func (s *snapshot) note(state *State, number int) {
 	}
 	for _, old := range before.units {
 		if state.byID[old.id()] == nil {
-			for _, e := range old.result.entries {
+			for _, e := range old.result.all() {
 				s.endAll(before, e, old.id(), number, nil)
 			}
 		}
@@ -64,21 +64,21 @@ func (s *snapshot) endAll(before *State, e *entry, id unitID, number int, declar
 }
 
 func (s *snapshot) noteUnit(state, before *State, old, u *Unit, number int) {
-	declared := make(map[policies.Key]*entry, len(u.result.entries))
+	declared := make(map[policies.Key]*entry, u.result.size())
 	if u.Elsewhere == "" {
-		for _, e := range u.result.entries {
+		for _, e := range u.result.all() {
 			key, other := state.keys(e)
 			declared[key], declared[other] = e, e
 		}
 	}
 	if old != nil {
-		for _, e := range old.result.entries {
+		for _, e := range old.result.all() {
 			s.endAll(before, e, old.id(), number, declared)
 		}
 	}
 	id := u.id()
 	for key, e := range declared {
-		now := &form{entry: e, stored: e.stored.Load(), unit: u.Unit, source: u.Source, files: u.result.layers, owner: u.result.owner, since: number, until: -1}
+		now := &form{entry: e, stored: e.stored.Load(), unit: u.Unit, source: u.Source, files: u.result.files(u.Source), owner: u.result.owner, since: number, until: -1}
 		forms := s.forms.get(key)
 		if i := slices.IndexFunc(forms, func(f *form) bool { return f.of(id) }); i >= 0 {
 			if f := forms[i]; f.same(now) {
@@ -151,7 +151,7 @@ func (s *snapshot) forget(h History, now time.Time) {
 		key := s.gone[n].key
 		left := slices.DeleteFunc(slices.Clone(s.forms.get(key)), func(f *form) bool { return f.until >= 0 && f.until < s.first })
 		if len(left) == 0 {
-			s.forms.delete(key)
+			s.forms.set(key, nil)
 		} else {
 			s.forms.set(key, left)
 		}

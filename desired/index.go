@@ -31,7 +31,7 @@ func NewIndex(o Options) (*Index, error) {
 		return nil, err
 	}
 	x := &Index{renderer: r, now: time.Now}
-	x.at.Store(&snapshot{forms: newTable[[]*form](), tips: map[string]git.Hash{}, order: map[string]map[git.Hash]int{}, held: map[string]policies.Violation{}})
+	x.at.Store(&snapshot{forms: newTable[*form](nil), tips: map[string]git.Hash{}, order: map[string]map[git.Hash]int{}, held: map[string]policies.Violation{}})
 	return x, nil
 }
 
@@ -41,7 +41,7 @@ type snapshot struct {
 	tips  map[string]git.Hash
 	steps []step // accepted commits in the order in which they were taken
 	first int    // number of steps that were forgotten before steps[0]
-	forms *table[[]*form]
+	forms *table[*form]
 	gone  []closed // forms that are no more declared, in the order in which they went
 	order map[string]map[git.Hash]int
 	held  map[string]policies.Violation // by source
@@ -173,7 +173,7 @@ func (x *Index) settle(ctx context.Context, state, before *State) error {
 				continue
 			}
 		}
-		for _, e := range u.result.entries {
+		for _, e := range u.result.all() {
 			fresh = append(fresh, owned{u, e})
 		}
 	}

@@ -3,6 +3,7 @@ package desired
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"sync"
 
 	"gitgate.dev/gitgate/desired/git"
@@ -14,11 +15,14 @@ import (
 // result is what rendering one unit gave, and what it depended on: with the same inputs it would be given again.
 type result struct {
 	inputs   inputs
-	entries  []*entry
+	entries  []*entry // to be asked for by all: those of a cached result are read when somebody wants them
+	kept     *kept    // nil for a result that was rendered by this process
 	problems []policies.Violation
 	opaque   []Opaque
-	layers   map[string]git.Hash // files of the unit's source that may say something of its objects
-	owner    *owner              // what declares the unit; nil for the root of a source
+	owner    *owner // what declares the unit; nil for the root of a source
+
+	layered sync.Once
+	layers  map[string]git.Hash // by files
 
 	special sync.Once
 	units   []*entry // of the entries, those that declare units
@@ -31,8 +35,8 @@ type result struct {
 // share takes over what another rendering of the unit made of the objects that are still the same: their contents, and how the API
 // server stores them.
 func (r *result) share(old *result) {
-	known := make(map[policies.Key]*entry, len(old.entries))
-	for _, e := range old.entries {
+	known := make(map[policies.Key]*entry, old.size())
+	for _, e := range old.all() {
 		known[e.key] = e
 	}
 	for _, e := range r.entries {
@@ -43,10 +47,47 @@ func (r *result) share(old *result) {
 	}
 }
 
+// all lists what the unit declares.
+func (r *result) all() []*entry {
+	if r.kept != nil {
+		r.kept.once.Do(func() { r.entries = r.kept.read() })
+	}
+	return r.entries
+}
+
+// size is how many objects the unit declares.
+func (r *result) size() int {
+	if r.kept != nil {
+		return r.kept.count
+	}
+	return len(r.entries)
+}
+
+// has says whether the unit may declare an object of a kind that wanted says so of.
+func (r *result) has(wanted func(policies.GroupKind) bool) bool {
+	return r.kept == nil || slices.ContainsFunc(r.kept.kinds, wanted)
+}
+
+// files are those of the unit's source that may say something of its objects.
+func (r *result) files(source string) map[string]git.Hash {
+	r.layered.Do(func() {
+		if asked := r.inputs.asked[source]; asked != nil {
+			r.layers = layersOf(asked.All())
+		}
+	})
+	return r.layers
+}
+
+// special says whether an object of a kind says something of others.
+func special(gk policies.GroupKind) bool { return declaresUnit(gk) || gk == kindDefinition }
+
 // sort finds the entries that say something of others.
 func (r *result) sort() {
 	r.special.Do(func() {
-		for _, e := range r.entries {
+		if !r.has(special) {
+			return
+		}
+		for _, e := range r.all() {
 			if declaresUnit(e.key.GroupKind) {
 				r.units = append(r.units, e)
 			}
@@ -71,9 +112,9 @@ func (r *result) definitions() []*entry {
 
 // inputs is everything that the rendering of a unit looked at.
 type inputs struct {
-	object []byte                         // packed content of the object that declares the unit; nil for a root
-	asked  map[string]map[string]git.Hash // source -> what was asked of its files
-	found  map[policies.Key][]byte        // declared objects that were looked up -> their essence, nil for none
+	object []byte                  // packed content of the object that declares the unit; nil for a root
+	asked  map[string]tree.Answers // source -> what was asked of its files
+	found  map[policies.Key][]byte // declared objects that were looked up -> their essence, nil for none
 }
 
 // same says whether the objects that were looked up are still what they were.
@@ -130,7 +171,7 @@ func (r *reader) lookup(key policies.Key) *entry {
 }
 
 func (r *reader) inputs(object []byte) inputs {
-	in := inputs{object: object, asked: map[string]map[string]git.Hash{}, found: r.found}
+	in := inputs{object: object, asked: map[string]tree.Answers{}, found: r.found}
 	for source, v := range r.views {
 		in.asked[source] = v.Asked()
 	}

@@ -18,7 +18,7 @@ type State struct {
 	trees    map[string]*tree.Tree
 	units    []*Unit
 	byID     map[unitID]*Unit
-	byKey    *table[[]holding]
+	byKey    *table[holding]
 	twice    map[policies.Key]bool // keys with more than one holder
 	results  map[unitID]*made
 	reached  []*made              // in the order in which they were
@@ -102,10 +102,10 @@ func (s *State) Set(kinds []policies.GroupKind) *policies.Set {
 	}
 	var objects []*policies.Object
 	for _, u := range s.units {
-		if u.Suspended || u.Elsewhere != "" {
+		if u.Suspended || u.Elsewhere != "" || !u.result.has(want) {
 			continue
 		}
-		for _, e := range u.result.entries {
+		for _, e := range u.result.all() {
 			if want(e.key.GroupKind) {
 				objects = append(objects, s.object(u, e))
 			}
@@ -169,9 +169,9 @@ func (s *State) Unsaved() error { return s.unsaved }
 func (b *build) worth() bool {
 	all, anew := 0, 0
 	for _, m := range b.reached {
-		all += len(m.entries)
+		all += m.size()
 		if b.from == nil || b.from.results[m.unit.id()] == nil || b.from.results[m.unit.id()].result != m.result {
-			anew += len(m.entries) + 1
+			anew += m.size() + 1
 		}
 	}
 	return anew > all/200

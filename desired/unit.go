@@ -45,8 +45,8 @@ type Opaque struct {
 
 // Objects returns what the unit declares, in the order in which it is rendered. A unit with problems may declare nothing.
 func (u *Unit) Objects() []*Declared {
-	out := make([]*Declared, 0, len(u.result.entries))
-	for _, e := range u.result.entries {
+	out := make([]*Declared, 0, u.result.size())
+	for _, e := range u.result.all() {
 		out = append(out, u.state.declared(u, e))
 	}
 	return out

@@ -359,7 +359,29 @@ func (v *View) Real(ctx context.Context, p string) (string, error) {
 }
 
 // Asked returns the paths that were asked for, with the hash of what was there, "" for nothing. It is for Tree.Same.
-func (v *View) Asked() map[string]git.Hash { return maps.Clone(v.asked) }
+func (v *View) Asked() Asked { return maps.Clone(v.asked) }
+
+// Answers is what View.Asked gives, in whichever form it is kept.
+type Answers interface {
+	Len() int
+	Get(p string) (git.Hash, bool)
+	All() map[string]git.Hash
+}
+
+// Asked is Answers as View.Asked gives them.
+type Asked map[string]git.Hash
+
+// Len implements Answers.
+func (a Asked) Len() int { return len(a) }
+
+// Get implements Answers.
+func (a Asked) Get(p string) (git.Hash, bool) {
+	h, ok := a[p]
+	return h, ok
+}
+
+// All implements Answers.
+func (a Asked) All() map[string]git.Hash { return a }
 
 // Same says whether every question in asked has the same answer in t. A tree that cannot be read gives no same answers.
 func (t *Tree) Same(ctx context.Context, asked map[string]git.Hash) bool {
@@ -372,12 +394,12 @@ func (t *Tree) Same(ctx context.Context, asked map[string]git.Hash) bool {
 }
 
 // SameWhere is Same of a tree that differs at the given paths only from one in which every question has the same answer.
-func (t *Tree) SameWhere(ctx context.Context, asked map[string]git.Hash, changed []string) bool {
-	if len(changed) > len(asked) {
-		return t.Same(ctx, asked)
+func (t *Tree) SameWhere(ctx context.Context, asked Answers, changed []string) bool {
+	if len(changed) > asked.Len() {
+		return t.Same(ctx, asked.All())
 	}
 	for _, p := range changed {
-		if h, ok := asked[p]; ok && !t.sameAt(ctx, p, h) {
+		if h, ok := asked.Get(p); ok && !t.sameAt(ctx, p, h) {
 			return false
 		}
 	}
