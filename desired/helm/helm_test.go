@@ -169,8 +169,13 @@ func oracle(t testing.TB, chart map[string]string, r helm.Release) map[string]st
 // folder reads the chart of testdata.
 func folder(t testing.TB, name string) map[string]string {
 	t.Helper()
+	return chartAt(t, filepath.Join("testdata", name))
+}
+
+// chartAt reads the chart of a folder.
+func chartAt(t testing.TB, root string) map[string]string {
+	t.Helper()
 	out := map[string]string{}
-	root := filepath.Join("testdata", name)
 	err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -186,11 +191,26 @@ func folder(t testing.TB, name string) map[string]string {
 	return out
 }
 
+// valuesOf reads a file of values.
+func valuesOf(t testing.TB, file string) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := helm.ParseValues(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
 func TestAChartIsRenderedAsHelmRendersIt(t *testing.T) {
 	config := func(data string) string {
 		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n" + data
 	}
 	values := map[string]any{"replicas": int64(3), "sub": map[string]any{"size": "large"}, "global": map[string]any{"region": "eu"}, "big": int64(12345678)}
+	tagged := map[string]any{"image": map[string]any{"tag": "1.9.3"}}
 	cases := []struct {
 		name   string
 		chart  map[string]string
@@ -203,6 +223,9 @@ func TestAChartIsRenderedAsHelmRendersIt(t *testing.T) {
 		{"a dependency is turned off by a tag", folder(t, "shop"), map[string]any{"tags": map[string]any{"extra": false}}, nil},
 		{"a value is taken away by null", folder(t, "shop"), map[string]any{"labels": nil, "image": map[string]any{"tag": nil}}, nil},
 		{"an API that the cluster serves", folder(t, "shop"), nil, []string{"monitoring.coreos.com/v1"}},
+		{"the chart of the examples", chartAt(t, "../../examples/argocd-fleet/charts/service"), helm.MergeValues(valuesOf(t, "../../examples/argocd-fleet/environments/prod/payments.values.yaml"), tagged), nil},
+		{"that of the other example", chartAt(t, "../../examples/flux-fleet/charts/service"), tagged, nil},
+		{"gitgate's own chart", chartAt(t, "../../charts/gitgate"), map[string]any{"git": map[string]any{"repository": "https://git.example.com/platform/fleet.git"}}, nil},
 		{"large numbers", chart(map[string]string{"templates/a.yaml": config("  n: \"{{ .Values.big }} {{ .Values.big | int64 }} {{ 1.5 }}\"\n")}), values, nil},
 		{"a version with an address", chart(map[string]string{"templates/a.yaml": config("  k: {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.Minor }}\n")}), nil, nil},
 		{"values that are not there", chart(map[string]string{"templates/a.yaml": config("  k: \"[{{ .Values.none }}] {{ .Values.none | quote }} {{ print .Values.none }}\"\n")}), nil, nil},

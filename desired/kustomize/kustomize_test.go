@@ -3,6 +3,7 @@ package kustomize_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -98,8 +99,31 @@ replacements:
 }
 
 func TestABuildIsThatOfKustomize(t *testing.T) {
-	r, files := commit(t, fleet)
-	for _, folder := range []string{"base", "prod", "plain/k"} {
+	all := maps.Clone(fleet)
+	folders := []string{"base", "prod", "plain/k"}
+	for _, root := range []string{"flux-fleet/apps", "argocd-fleet/apps"} {
+		root = filepath.Join("..", "..", "examples", root)
+		err := filepath.WalkDir(root, func(file string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(file)
+			rel, _ := filepath.Rel(filepath.Join("..", "..", "examples"), file)
+			all[filepath.ToSlash(rel)] = string(text)
+			if d.Name() == "kustomization.yaml" {
+				folders = append(folders, filepath.ToSlash(filepath.Dir(rel)))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(folders) < 8 {
+		t.Fatalf("the examples have %d kustomizations", len(folders)-3)
+	}
+	r, files := commit(t, all)
+	for _, folder := range folders {
 		t.Run(folder, func(t *testing.T) {
 			got, err := kustomize.Build(t.Context(), files.View(), folder, false, nil)
 			if err != nil {
