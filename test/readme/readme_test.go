@@ -17,8 +17,8 @@ import (
 
 // A block is shown as ```console: lines that begin with "$ " are commands, run one after another by one shell in the root of
 // the repository, and what follows is what they print on both streams. A line "..." stands for any number of lines, and
-// "[...]" in a line for any text.
-var consoleBlock = regexp.MustCompile("(?ms)^```console\n(.*?)^```$")
+// "[...]" in a line for any text. ```console NAME is run in a copy of the folder NAME of examples/ that is a repository of its own.
+var consoleBlock = regexp.MustCompile("(?ms)^```console(?: ([a-z-]+))?\n(.*?)^```$")
 
 const commandEnd = "\x1e"
 
@@ -49,13 +49,66 @@ func TestWhatTheDocumentsShowIsWhatHappens(t *testing.T) {
 			line := bytes.Count(text[:at[0]], []byte("\n")) + 1
 			name := fmt.Sprintf("%s line %d", filepath.Base(file), line)
 			t.Run(name, func(t *testing.T) {
-				runBlock(t, repo, bin, string(text[at[2]:at[3]]))
+				dir := repo
+				if at[2] >= 0 {
+					dir = exampleRepository(t, filepath.Join(repo, "examples", string(text[at[2]:at[3]])))
+				}
+				runBlock(t, dir, bin, string(text[at[4]:at[5]]))
 			})
 		}
 	}
 	if total == 0 {
 		t.Error("no document shows a command: the pattern of the blocks has to be wrong")
 	}
+}
+
+// exampleRepository copies an example and commits it twice: first with other numbers of replicas, by Ann, then as it is, by Ben.
+func exampleRepository(t *testing.T, example string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(example)); err != nil {
+		t.Fatal(err)
+	}
+	replicas := regexp.MustCompile(`(?m)^replicas: [0-9]+$`)
+	commit := func(name, date, message string) {
+		for _, args := range [][]string{{"init", "--quiet", "--initial-branch=main"}, {"add", "--all"}, {"commit", "--quiet", "--message", message}} {
+			cmd := exec.Command("git", append([]string{"-c", "commit.gpgSign=false"}, args...)...)
+			cmd.Dir = dir
+			who := []string{"NAME=" + name, "EMAIL=" + strings.ToLower(name) + "@example.com", "DATE=" + date + "T12:00:00Z"}
+			cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null")
+			for _, w := range who {
+				cmd.Env = append(cmd.Env, "GIT_AUTHOR_"+w, "GIT_COMMITTER_"+w)
+			}
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("git %s: %v\n%s", args[0], err, out)
+			}
+		}
+	}
+	changed := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(file string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.HasSuffix(file, ".values.yaml") || !replicas.Match(text) {
+			return err
+		}
+		changed[file] = text
+		return os.WriteFile(file, replicas.ReplaceAll(text, []byte("replicas: 2")), 0o644)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit("Ann", "2026-10-05", "the fleet")
+	for file, text := range changed {
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(changed) > 0 {
+		commit("Ben", "2026-11-02", "payments need three replicas")
+	}
+	return dir
 }
 
 // A link to a file of this repository leads somewhere.
