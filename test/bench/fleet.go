@@ -12,8 +12,9 @@ import (
 	"gitgate.dev/gitgate/test/gen"
 )
 
-// fleetUnits are the Kustomizations of a generated fleet, whatever its size.
-const fleetUnits = 500
+// unitSize is how many objects a Kustomization of a generated fleet has, whatever the size of the fleet: what a pull request
+// changes is the same in all.
+const unitSize = 200
 
 // smallFleet is what a pull request on a large fleet is compared with.
 const smallFleet = 1000
@@ -41,7 +42,7 @@ func (p *preparation) pullRequest(name string) (benchCase, error) {
 // fleet makes a repository of n objects, with a branch that changes one line of one file.
 func (p *preparation) fleet(n int) (string, error) {
 	dir := filepath.Join(p.work, fmt.Sprintf("fleet-%d", n))
-	if _, err := gen.WriteFlux(dir, n, fleetUnits); err != nil {
+	if _, err := gen.WriteFlux(dir, n, max(1, n/unitSize)); err != nil {
 		return "", err
 	}
 	config := "apiVersion: gitgate.dev/v1alpha1\nkind: Gate\nsources: [{name: fleet, url: \"" + gen.FluxURL + "\", branch: main, path: clusters/prod}]\n" +
