@@ -15,10 +15,14 @@ type shape struct {
 	inner any
 	// written says that the comparison writes to the pattern: it puts the object's own keys in place of wildcards in metadata.
 	written bool
+	sure    sure // nil when only the comparison knows
 }
 
 func shapeOf(pattern any) *shape {
 	s := &shape{pattern: pattern, inner: pattern, written: namesMetadata(pattern)}
+	if !s.written {
+		s.sure = surelyKeeps(pattern)
+	}
 	for {
 		m, ok := s.inner.(map[string]any)
 		if !ok || len(m) != 1 {
@@ -53,6 +57,9 @@ func namesMetadata(pattern any) bool {
 
 // match is validate.MatchPattern. What does not match is compared once more from the root: the error then has the paths of the whole.
 func (s *shape) match(resource any) error {
+	if s.sure != nil && s.sure(resource) {
+		return nil
+	}
 	inside := resource
 	for _, key := range s.outer {
 		m, ok := inside.(map[string]any)

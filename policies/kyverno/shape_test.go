@@ -23,6 +23,8 @@ func TestAShapeMatchesAsThePatternDoes(t *testing.T) {
 	resources := []string{
 		"{spec: {template: {metadata: {labels: {app.x: web}}, spec: {hostPID: true, containers: [{name: a, image: b}]}}}}",
 		"{spec: {template: {spec: {hostPID: false, containers: [{name: a, image: c, securityContext: {privileged: true}}]}}}}",
+		"{spec: {template: {spec: {hostPID: true, containers: [], args: [a, b], ports: [1, 2.5, '3'], nested: [[1]]}}}}",
+		"{spec: {template: {spec: {containers: [{image: b}, {image: c, name: ''}], args: a, ports: 80}}}}",
 		"{spec: {template: [a]}}", "{spec: text}", "{spec: null}", "{metadata: {name: a, labels: {x/y: z}}, spec: {a: 1}}", "{}",
 	}
 	for _, pattern := range []string{
@@ -36,6 +38,10 @@ func TestAShapeMatchesAsThePatternDoes(t *testing.T) {
 		"{spec: {template: {(metadata): {labels: {app.*: web}}, spec: {hostPID: true}}}}",
 		"{metadata: {=(labels): {x/*: z}}}",
 		"{spec: {template: {spec: '*'}}}", "{spec: '*'}", "{spec: {template: '?*'}}",
+		"{spec: {template: {spec: {args: [a]}}}}", "{spec: {template: {spec: {args: '?*'}}}}", "{spec: {template: {spec: {=(ports): '>0 & <81 | 3'}}}}",
+		"{spec: {template: {spec: {ports: ['!80']}}}}", "{spec: {template: {spec: {nested: [[1]]}}}}", "{spec: {template: {spec: {args: []}}}}",
+		"{spec: {template: {spec: {containers: [{(image): '?', name: a*, X(other): x}], (hostPID): true}}}}",
+		"{spec: {template: {spec: {' =(args) ': a, +(hostPID): true}}}}", "{spec: {template: {spec: {containers: [{name: '*'}, {name: z}], hostPID: null}}}}",
 		"{(spec): {template: {spec: {hostPID: true}}}}", "{spec: {a: 1}}", "{spec: {}}",
 	} {
 		s, untouched := shapeOf(read(pattern)), read(pattern)
