@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"gitgate.dev/gitgate/test/world"
 )
 
@@ -71,4 +73,14 @@ func parallel(all ...func()) {
 		group.Go(do)
 	}
 	group.Wait()
+}
+
+// object decodes one manifest.
+func object(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var m map[string]any
+	if err := yaml.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -85,6 +86,21 @@ func (w *World) GateCA() string {
 		return string(pem)
 	}
 	return ""
+}
+
+// GateCertificate is what the gate serves with, by its Secret.
+func (w *World) GateCertificate() tls.Certificate {
+	w.t.Helper()
+	data, _, err := unstructured.NestedStringMap(w.Get("v1 Secret", GateNamespace, "gitgate-tls").Object, "data")
+	w.must("secret of the gate", err)
+	part := func(key string) []byte {
+		text, err := base64.StdEncoding.DecodeString(data[key])
+		w.must("secret of the gate", err)
+		return text
+	}
+	pair, err := tls.X509KeyPair(part("tls.crt"), part("tls.key"))
+	w.must("secret of the gate", err)
+	return pair
 }
 
 // GateReady says why the gate is not ready; nil when it is.
@@ -209,6 +225,23 @@ func (w *World) Guarded() {
 // Unguarded does something while the API server does not ask the gate: what happened while there was none.
 func (w *World) Unguarded(do func()) {
 	w.t.Helper()
+	w.guardedBy([]any{}, do)
+}
+
+// GuardedBy does something while the API server asks another webhook for all that it asks the gate for: one that admits everything,
+// and serves with the gate's certificate.
+func (w *World) GuardedBy(url string, do func()) {
+	w.t.Helper()
+	hooks, _, err := unstructured.NestedSlice(w.Get(webhookKind, "", WebhookName).Object, "webhooks")
+	w.must("webhook configuration", err)
+	for _, h := range hooks {
+		w.must("webhook configuration", unstructured.SetNestedField(h.(map[string]any), url, "clientConfig", "url"))
+	}
+	w.guardedBy(hooks, do)
+}
+
+func (w *World) guardedBy(hooks []any, do func()) {
+	w.t.Helper()
 	in, err := w.cluster.resource(kind(webhookKind), "")
 	w.must("webhook configuration", err)
 	set := func(hooks any) any {
@@ -220,7 +253,7 @@ func (w *World) Unguarded(do func()) {
 		w.must("webhook configuration", err)
 		return before
 	}
-	before := set([]any{})
+	before := set(hooks)
 	w.Eventually("the API server still asks the gate", w.Probe)
 	defer func() {
 		set(before)

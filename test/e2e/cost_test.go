@@ -1,0 +1,132 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"gitgate.dev/gitgate/test/controlplane"
+	"gitgate.dev/gitgate/test/world"
+)
+
+var (
+	measure = flag.Bool("measure", false, "measure what the gate adds to a request, beside an empty webhook")
+	rounds  = flag.Int("rounds", 4, "how often each side has its turn, with -measure")
+)
+
+// TestWhatTheGateAdds measures requests to one API server without a webhook, with one that answers at once, and with the gate, in
+// turn. It asserts nothing: the figures are told with -measure -v.
+func TestWhatTheGateAdds(t *testing.T) {
+	if !*measure {
+		t.Skip("measures only with -measure")
+	}
+	w := start(t, world.Options{
+		Config: "policies: [{library: pod-security/restricted, action: audit}, {library: best-practices, action: audit}]\nwriters: [{name: measure, users: [measure], writes: [{kinds: [ConfigMap]}]}]\n",
+		Files: map[string]string{
+			"clusters/prod/ns.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: cost}\n", "clusters/prod/web.yaml": deployment("cost", "web", 1, image),
+		},
+	})
+	groups := controlplane.ServiceAccountGroups(world.FluxNamespace)
+	web, err := json.Marshal(object(t, deployment("cost", "web", 1, image)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Unguarded(func() {
+		for _, args := range [][]string{{"create", "namespace", "cost"}, {"create", "clusterrolebinding", "measure", "--clusterrole=cluster-admin", "--user=measure", "--user=" + world.FluxUser}} {
+			if said, err := w.Kubectl("ann", args...); err != nil {
+				t.Fatal(said)
+			}
+		}
+	})
+	maps, deployments := w.As("measure", nil, "v1 ConfigMap", "cost"), w.As(world.FluxUser, groups, "apps/v1 Deployment", "cost")
+	n := 0
+	requests := []struct {
+		name string
+		do   func() error
+	}{
+		{"create configmap", func() error {
+			n++
+			_, err := maps.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": fmt.Sprint("m-", n), "namespace": "cost"}, "data": map[string]any{"k": "v"}}}, metav1.CreateOptions{})
+			return err
+		}},
+		{"apply deployment", func() error {
+			force := true
+			_, err := deployments.Patch(t.Context(), "web", types.ApplyPatchType, web, metav1.PatchOptions{FieldManager: "kustomize-controller", Force: &force})
+			return err
+		}},
+	}
+	empty := httptest.NewUnstartedServer(http.HandlerFunc(answerAtOnce))
+	empty.EnableHTTP2 = true
+	empty.TLS = &tls.Config{Certificates: []tls.Certificate{w.GateCertificate()}}
+	empty.StartTLS()
+	t.Cleanup(empty.Close)
+
+	took := map[string][]time.Duration{}
+	round := func(door string) func() {
+		return func() {
+			for _, r := range requests {
+				for i := range 220 {
+					began := time.Now()
+					if err := r.do(); err != nil {
+						t.Fatalf("%s, %s: %v", r.name, door, err)
+					}
+					if i >= 20 { // the first find connections and caches cold
+						took[r.name+door] = append(took[r.name+door], time.Since(began))
+					}
+				}
+			}
+		}
+	}
+	for range *rounds {
+		w.Unguarded(round("none"))
+		w.GuardedBy(empty.URL, round("empty"))
+		round("gate")()
+	}
+	for _, r := range requests {
+		at := func(door string, share float64) time.Duration {
+			all := took[r.name+door]
+			slices.Sort(all)
+			return all[int(float64(len(all)-1)*share)]
+		}
+		for _, share := range []float64{.5, .99} {
+			none, one, gate := at("none", share), at("empty", share), at("gate", share)
+			t.Logf("%s p%v: none %s, empty webhook %s, gate %s; added time %.2f of the empty webhook's", r.name, share*100, none, one, gate, float64(gate-none)/float64(one-none))
+		}
+	}
+	for _, stage := range []string{"read", "decode", "wait", "judge", "index", "freshness"} {
+		of := `stage="` + stage + `"`
+		if n := w.Metric("gitgate_admission_stage_duration_seconds_count", of); n > 0 {
+			t.Logf("the gate, %s: %v times, mean %.3f ms", stage, n, w.Metric("gitgate_admission_stage_duration_seconds_sum", of)/n*1000)
+		}
+	}
+}
+
+// answerAtOnce is a webhook that admits everything.
+func answerAtOnce(w http.ResponseWriter, r *http.Request) {
+	var review struct {
+		Request struct {
+			UID string `json:"uid"`
+		} `json:"request"`
+	}
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &review)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":%q,"allowed":true}}`, review.Request.UID)
+}
