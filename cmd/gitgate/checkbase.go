@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"gitgate.dev/gitgate/desired"
 	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/report"
 )
@@ -52,6 +55,9 @@ func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) er
 	listed, err := p.listedAt(ctx, f.configFlags, base)
 	if err != nil {
 		return err
+	}
+	if p.configChanges(ctx, f.configFlags, base, head) {
+		fmt.Fprintf(p.stderr, "gitgate: the change alters %s, which judges it: who may do so, trust.paths says\n", bundle.FileName)
 	}
 	r, err := p.openRevisions(ctx, l.Config, l.rules, otherSources{offline: f.offline, listed: listed})
 	if err != nil {
@@ -111,6 +117,23 @@ func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) er
 		sum.Verdict = policies.Allow // nothing is sent to the cluster, which is an answer
 	}
 	return p.conclude(ctx, f, reports, sum, nil)
+}
+
+// configChanges says whether gitgate.yaml is another one in head. A change that brings the first one does not alter it.
+func (p *program) configChanges(ctx context.Context, flags configFlags, base, head git.Hash) bool {
+	read := func(h git.Hash) []byte {
+		files, name, err := p.configOf(ctx, flags, h)
+		if err != nil {
+			return nil
+		}
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil
+		}
+		return text
+	}
+	before := read(base)
+	return before != nil && !bytes.Equal(before, read(head))
 }
 
 // endpoints resolves --base and --head. base is the merge base of both: what the branch itself changes is judged, not what the

@@ -168,6 +168,22 @@ func TestAMergeThatSendsNothingPasses(t *testing.T) {
 	}
 }
 
+func TestAChangeOfWhatJudgesItIsTold(t *testing.T) {
+	r := newFluxFleet(t)
+	r.Git("tag", "before")
+	r.Commit("other", map[string]string{"README.md": "x\n"})
+	if _, _, said := runIn(t, r.Dir, "", "check", "--base", "before"); strings.Contains(said, "which judges it") {
+		t.Errorf("a change of nothing alters what judges it:\n%s", said)
+	}
+	text, err := os.ReadFile(filepath.Join(r.Dir, "gitgate.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Commit("looser", map[string]string{"gitgate.yaml": string(text) + "# looser\n"})
+	_, _, said := runIn(t, r.Dir, "", "check", "--base", "before")
+	wantAll(t, said, "gitgate: the change alters gitgate.yaml, which judges it")
+}
+
 func TestABrokenKustomizationIsToldAtItsPlace(t *testing.T) {
 	r := newFluxFleet(t)
 	r.Git("checkout", "-q", "-b", "topic")
