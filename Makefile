@@ -23,7 +23,7 @@ race: ## the tests of the product under the race detector, but for packages that
 	go test -short -race $$(go list -test -f '{{if .ForTest}}{{else}}{{.ImportPath}} {{.Deps}}{{end}}' ./... | awk '$$1 ~ /\.test$$/ && $$1 !~ /\/test\// && !/k8s\.io\/kubernetes\// {sub(/\.test$$/, "", $$1); print $$1}')
 
 e2e: ## the tests against a real API server, Flux and Argo CD, built from modules once (about half an hour); needs redis-server
-	go test -count=1 -timeout 60m ./test/controlplane/... ./test/conformance ./test/parity ./test/e2e
+	go test -count=1 -p 1 -timeout 60m ./test/controlplane/... ./test/conformance ./test/parity ./test/e2e
 
 demo: ## a commit that is admitted and a kubectl edit that is not, in a real cluster on this machine
 	go run ./test/demo
