@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -90,7 +91,10 @@ func (p *program) run(ctx context.Context, args []string) (code int) {
 		return exitOK
 	}
 	var exit *exitError
+	var path *fs.PathError
 	switch {
+	case errors.As(err, &path) && path.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE):
+		return exitUnjudged // the reader has left, and has what it wanted
 	case !errors.As(err, &exit): // what could not be written, or is cobra's own
 		p.printError(err, "")
 		return exitUnjudged
