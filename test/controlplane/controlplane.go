@@ -197,7 +197,8 @@ func (cp *ControlPlane) Kubectl(ctx context.Context, kubeconfig string, args ...
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, programs["kubectl"], append([]string{"--kubeconfig=" + kubeconfig}, args...)...)
-	cmd.Env = append(os.Environ(), "KUBECACHEDIR="+cp.file("kubectl-cache"))
+	// kubectl edit leaves what was refused in the temporary folder.
+	cmd.Env = append(os.Environ(), "KUBECACHEDIR="+cp.file("kubectl-cache"), "TMPDIR="+cp.dir)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
