@@ -40,7 +40,7 @@ const maxPlans = 4096
 // plan is what is asked about objects of one kind.
 type plan struct {
 	queries []query
-	objects []query // those of packages that see the object itself
+	objects []query // those of packages that see the object itself, and need nothing that is not known
 	// together asks all of these in one conjunction; nil when there are not several.
 	together ast.Body
 }
@@ -48,9 +48,10 @@ type plan struct {
 // query is what is asked of one package about objects of one kind: the units that can hold for it, in one conjunction in which
 // each is evaluated once. All of them are sets, so none can make another undefined.
 type query struct {
-	index int // of the package
-	units []*unit
-	body  ast.Body
+	index  int // of the package
+	units  []*unit
+	body   ast.Body
+	joined bool // it is part of what is asked together
 }
 
 // answers are the findings of every package on one change.
@@ -90,7 +91,7 @@ func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
 	plan := s.plan(c)
 	together := s.askTogether(ctx, c, plan, in, txn, out)
 	for _, q := range plan.queries {
-		if !together || s.packages[q.index].isReview() {
+		if !together || !q.joined {
 			out[q.index] = s.ask(ctx, c, q, in, txn)
 		}
 	}
@@ -106,12 +107,8 @@ func (s *suite) askTogether(ctx context.Context, c *policies.Change, plan *plan,
 	}
 	var seen *input
 	for _, q := range plan.objects {
-		p := s.packages[q.index]
-		if p.needs.missing(c) != nil {
-			return false
-		}
 		var err error
-		if seen, err = in.of(p, c.Operation); err != nil {
+		if seen, err = in.of(s.packages[q.index], c.Operation); err != nil {
 			return false
 		}
 	}
@@ -167,18 +164,22 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 	return a
 }
 
-// asked is what a plan depends on: the kind of the object and, for the Pod that a workload would make, the workload's.
+// asked is what a plan depends on: the kind of the object and, for the Pod that a workload would make, the workload's; and what is
+// known of the change, as needs.missing looks at it.
 type asked struct {
 	kind, workload policies.GroupVersionKind
 	subresource    string
 	operation      policies.Operation
 	plain          bool // a document of any sort
+	knows          policies.Facts
+	options, file  bool
 }
 
 // plan is what is asked about such objects. A workload's Pod is asked about by the units that are written for Pods and not for
 // the workload itself.
 func (s *suite) plan(c *policies.Change) *plan {
-	of := asked{kind: c.Subject().Kind, subresource: c.Resource.Subresource, operation: c.Operation, plain: c.Plain}
+	of := asked{kind: c.Subject().Kind, subresource: c.Resource.Subresource, operation: c.Operation, plain: c.Plain,
+		knows: c.Knows, options: c.Options != nil, file: c.Subject().Origin.File != ""}
 	if c.Workload != nil {
 		of.workload = c.Workload.Kind
 	}
@@ -201,7 +202,13 @@ func (s *suite) plan(c *policies.Change) *plan {
 			out.queries = append(out.queries, queryOf(i, p, units))
 		}
 	}
-	out.objects = slices.DeleteFunc(slices.Clone(out.queries), func(q query) bool { return s.packages[q.index].isReview() })
+	for i := range out.queries {
+		q := &out.queries[i]
+		p := s.packages[q.index]
+		if q.joined = !p.isReview() && p.needs.missing(c) == nil; q.joined {
+			out.objects = append(out.objects, *q)
+		}
+	}
 	if len(out.objects) > 1 {
 		for _, q := range out.objects {
 			for _, e := range q.body {
