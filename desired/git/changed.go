@@ -15,7 +15,10 @@ func (r *Repo) Changed(ctx context.Context, commit Hash) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	parents := parentsOf(raw)
+	parents, ok := parentsOf(raw)
+	if !ok {
+		return nil, fmt.Errorf("changes of commit %s: its header has fields twice or out of order, which readers of commits take differently", commit.Short())
+	}
 	var paths []string
 	if len(parents) < 2 {
 		paths, err = r.changedFiles(ctx, "--root", "--no-commit-id", string(commit))
@@ -28,18 +31,32 @@ func (r *Repo) Changed(ctx context.Context, commit Hash) ([]string, error) {
 	return paths, nil
 }
 
-// parentsOf reads the parents of a raw commit.
-func parentsOf(raw []byte) []Hash {
-	var out []Hash
+// parentsOf reads the parents of a raw commit: tree, parents, author, committer, then what else there is. ok is false for a header in
+// another order or with one of these twice: git takes the first of them and other programs the last, and who signs such a
+// commit could show each another tree or other parents.
+func parentsOf(raw []byte) (parents []Hash, ok bool) {
+	order := []string{"tree", "parent", "author", "committer"}
+	at := 0 // in order: the field that may come next
 	for line := range strings.Lines(string(raw)) {
 		if line == "\n" {
 			break
 		}
-		if parent, ok := strings.CutPrefix(line, "parent "); ok {
-			out = append(out, Hash(strings.TrimSuffix(parent, "\n")))
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if at == 1 && key == "author" {
+			at = 2
+		}
+		switch {
+		case at < len(order) && key == order[at]:
+			if key == "parent" {
+				parents = append(parents, Hash(value))
+				continue
+			}
+			at++
+		case at < len(order) || slices.Contains(order, key):
+			return nil, false
 		}
 	}
-	return out
+	return parents, at == len(order)
 }
 
 // changedFiles lists the files, not the folders, that differ.

@@ -2,6 +2,8 @@ package git_test
 
 import (
 	"fmt"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"gitgate.dev/gitgate/desired/git"
@@ -44,6 +46,50 @@ func TestOneCommitOnTopIsReadAsGitReadsIt(t *testing.T) {
 				t.Errorf("got %v, want %v", got, want)
 			}
 			before = next
+		})
+	}
+}
+
+// Git takes the first of two trees, and parents at the beginning alone; others take the last, or all. What a commit changes, and so who may
+// have signed it, is not told of one that can be read in two ways.
+func TestACommitThatCanBeReadInTwoWaysIsRefused(t *testing.T) {
+	r := gitserver.NewRepo(t)
+	first := r.Commit("first", map[string]string{"a": "1"})
+	second := r.Commit("second", map[string]string{"a": "2"})
+	repo := open(t, r)
+	tree := func(commit string) string {
+		c, err := repo.Commit(t.Context(), git.Hash(commit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "tree " + string(c.Tree) + "\n"
+	}
+	const who = "A <a@example.com> 1700000000 +0000\n"
+	author, committer, parent := "author "+who, "committer "+who, "parent "+first+"\n"
+	for _, tc := range []struct {
+		name, header string
+		refused      bool
+	}{
+		{"as git writes it", tree(second) + parent + author + committer, false},
+		{"with a signature", tree(second) + parent + author + committer + "gpgsig x\n tree y\n parent z\n", false},
+		{"without parents", tree(second) + author + committer, false},
+		{"two trees", tree(second) + tree(first) + parent + author + committer, true},
+		{"a tree behind the parents", tree(second) + parent + tree(first) + author + committer, true},
+		{"a parent behind the author", tree(second) + parent + author + "parent " + second + "\n" + committer, true},
+		{"a parent at the end", tree(second) + parent + author + committer + "parent " + second + "\n", true},
+		{"two committers", tree(second) + parent + author + committer + "committer B <b@example.com> 1800000000 +0000\n", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), "git", "hash-object", "-t", "commit", "-w", "--literally", "--stdin")
+			cmd.Dir, cmd.Stdin = r.Dir, strings.NewReader(tc.header+"\nx\n")
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			_, err = repo.Changed(t.Context(), git.Hash(strings.TrimSpace(string(out))))
+			if refused := err != nil && strings.Contains(err.Error(), "twice or out of order"); refused != tc.refused || err != nil && !refused {
+				t.Errorf("got %v", err)
+			}
 		})
 	}
 }

@@ -90,14 +90,15 @@ func parseRaw(h Hash, raw []byte) (c Commit, ok bool) {
 		return Commit{}, false
 	}
 	c.Hash = h
+	if c.Parents, ok = parentsOf(raw); !ok {
+		return Commit{}, false
+	}
 	for line := range strings.SplitSeq(header, "\n") {
 		key, value, _ := strings.Cut(line, " ")
 		ok := true
 		switch key {
 		case "tree":
 			c.Tree = Hash(value)
-		case "parent":
-			c.Parents = append(c.Parents, Hash(value))
 		case "author":
 			c.Author, ok = rawPerson(value)
 		case "committer":
