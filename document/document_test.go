@@ -33,6 +33,7 @@ func TestTextsBecomeDocuments(t *testing.T) {
 		{"types are text", "hcl", "variable \"a\" {\n type = list(string)\n}\n", `{"variable":{"a":[{"type":"list(string)"}]}}`},
 		{"a heredoc is text", "hcl", "a = <<EOT\nb\nc\nEOT\n", `{"a":"b\nc\n"}`},
 		{"labels of another number", "hcl", "a \"b\" {\n}\na {\n}\n", `f:3:1 syntax: block a has other labels than those of the same name before it, expected as many`},
+		{"a number that JSON has not", "hcl", "a = 1e400\n", `f:1:5 syntax: value has no form in JSON`},
 		{"no hcl", "hcl", "a = [\n", `f:2:1 syntax: text is no HCL: Missing expression: Expected the start of an expression, but found the end of the file.`},
 		{"hcl of many levels", "hcl", "a = " + strings.Repeat("[", 600) + "\n", "f:1:505 too-deep: document has more than 500 levels, expected less"},
 		{"hcl of many signs", "hcl", "a = " + strings.Repeat("!", 600) + "true\n", "f:1:105 too-deep: document has more than 500 levels, expected less"},

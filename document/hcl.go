@@ -3,8 +3,10 @@ package document
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -325,17 +327,19 @@ func (c *hclConverter) literal(v cty.Value, e hclsyntax.Expression) (any, error)
 	case v.Type() == cty.Bool:
 		return v.True(), nil
 	case v.Type() == cty.Number:
-		return number(v.AsBigFloat()), nil
+		if n, ok := number(v.AsBigFloat()); ok {
+			return n, nil
+		}
 	}
 	return nil, &hclError{manifest.RuleSyntax, "value has no form in JSON", e.Range()}
 }
 
-func number(f *big.Float) any {
+func number(f *big.Float) (n any, ok bool) {
 	if i, accuracy := f.Int64(); accuracy == big.Exact {
-		return i
+		return i, true
 	}
 	v, _ := f.Float64()
-	return v
+	return v, !math.IsInf(v, 0)
 }
 
 func (c *hclConverter) key(e hclsyntax.Expression) string {
@@ -361,21 +365,21 @@ func (c *hclConverter) template(t *hclsyntax.TemplateExpr) string {
 			return v.AsString()
 		}
 	}
-	out := ""
+	var out strings.Builder
 	for _, part := range t.Parts {
 		switch part := part.(type) {
 		case *hclsyntax.LiteralValueExpr:
 			if part.Val.Type() == cty.String && part.Val.IsKnown() && !part.Val.IsNull() {
-				out += part.Val.AsString()
+				out.WriteString(part.Val.AsString())
 				continue
 			}
-			out += "${" + c.source(part.Range()) + "}"
+			out.WriteString("${" + c.source(part.Range()) + "}")
 		case *hclsyntax.ConditionalExpr, *hclsyntax.TemplateJoinExpr:
 			// A directive is kept with its text: what it makes is known to Terraform alone.
-			out += "%{" + c.source(part.Range()) + "}"
+			out.WriteString("%{" + c.source(part.Range()) + "}")
 		default:
-			out += "${" + c.source(part.Range()) + "}"
+			out.WriteString("${" + c.source(part.Range()) + "}")
 		}
 	}
-	return out
+	return out.String()
 }

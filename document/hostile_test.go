@@ -25,6 +25,7 @@ func TestNoTextUsesUpTheStack(t *testing.T) {
 		{"brackets", "hcl", "a = ", "["},
 		{"calls", "hcl", "a = ", "f("},
 		{"templates", "hcl", "a = ", "\"${"},
+		{"parts of a template", "hcl", "a = \"", "${b}"},
 		{"conditions of templates", "hcl", "a = \"", "%{if b}"},
 		{"blocks", "hcl", "", "a {\n"},
 		{"blocks of one line", "hcl", "", "a { "},

@@ -67,25 +67,9 @@ func plainTOML(v any) (any, error) {
 		}
 		return out, nil
 	case []map[string]any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			plain, err := plainTOML(item)
-			if err != nil {
-				return nil, err
-			}
-			out[i] = plain
-		}
-		return out, nil
+		return plainList(v)
 	case []any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			plain, err := plainTOML(item)
-			if err != nil {
-				return nil, err
-			}
-			out[i] = plain
-		}
-		return out, nil
+		return plainList(v)
 	case time.Time:
 		return v.Format(time.RFC3339Nano), nil
 	case string, bool, int64, float64:
@@ -93,4 +77,16 @@ func plainTOML(v any) (any, error) {
 	default:
 		return nil, fmt.Errorf("value of type %T has no form in JSON", v)
 	}
+}
+
+func plainList[T any](list []T) (any, error) {
+	out := make([]any, len(list))
+	for i, item := range list {
+		plain, err := plainTOML(item)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = plain
+	}
+	return out, nil
 }
