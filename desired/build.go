@@ -85,9 +85,11 @@ func (s *State) made(id unitID) *made {
 }
 
 func (b *build) state() (*State, error) {
+	var before []*made
 	if b.from != nil {
-		b.rootless = b.renderer.rootless(b.from.reached)
+		before = b.from.reached
 	}
+	b.rootless = b.renderer.rootless(before)
 	for round := 0; ; round++ {
 		if err := b.round(); err != nil {
 			return nil, err
@@ -130,10 +132,16 @@ func (b *build) declares() (map[policies.Key]*entry, map[*made]bool) {
 	return index, standing
 }
 
-// rootless are the sources whose roots are no units, because they are listed for what refers to them: a unit that another source
-// declares renders the root folder, or renders a part of a repository whose root is all of it. The first source always has a root.
+// rootless are the sources whose roots are no units, because they are listed for what refers to them: they say so, or a unit that
+// another source declares renders the root folder, or renders a part of a repository whose root is all of it. The first source has a
+// root unless it says that it has none.
 func (r *Renderer) rootless(reached []*made) map[string]bool {
 	out := map[string]bool{}
+	for _, s := range r.o.Sources {
+		if s.Referenced {
+			out[s.Name] = true
+		}
+	}
 	for _, m := range reached {
 		s := r.sources[m.unit.Source]
 		if m.owner == nil || m.owner.source == s.Name || s.Name == r.o.Sources[0].Name || m.unit.Elsewhere != "" {

@@ -57,10 +57,10 @@ func OpenCache(dir string, bytes int64) (*Cache, error) {
 // changes what comes out.
 func (r *Renderer) scope() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s%q %q %q %q %q %q %q %q", cacheVersion, r.o.Version, r.o.FluxNamespace, r.o.ArgoCDNamespace, r.o.Clusters, r.o.Tracking, r.o.InstanceLabel, r.o.InstallationID, r.o.Cluster.Kubernetes)
+	fmt.Fprintf(h, "%s%q %q %q %q %q %q %q %q %q", cacheVersion, r.o.Version, r.o.FluxNamespace, r.o.FluxAccount, r.o.ArgoCDNamespace, r.o.Clusters, r.o.Tracking, r.o.InstanceLabel, r.o.InstallationID, r.o.Cluster.Kubernetes)
 	fmt.Fprintf(h, "%q", r.o.Cluster.APIVersions)
 	for _, s := range r.o.Sources {
-		fmt.Fprintf(h, " %q %q %q %q %q", s.Name, s.URL, s.Branch, r.sources[s.Name].Path, s.Label)
+		fmt.Fprintf(h, " %q %q %q %q %t %q", s.Name, s.URL, s.Branch, r.sources[s.Name].Path, s.Referenced, s.Label)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }

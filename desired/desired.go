@@ -26,7 +26,10 @@ type Source struct {
 	Branch string    // "" when that is not known: then it is any
 	Path   string    // slash-separated, from the repository's root; "" for the root itself
 	Repo   *git.Repo // where its commits are read
-	Label  string    // stands before the names of its files in places; "" for the repository that a person works in
+	// Referenced says that the source declares nothing by itself: only what units of other sources take from it. Without it a source
+	// declares its root path, unless a unit of another source renders that.
+	Referenced bool
+	Label      string // stands before the names of its files in places; "" for the repository that a person works in
 
 	// Trust says whose signatures count; nil asks for none. It is looked at by Index alone.
 	Trust *trust.Rules
@@ -60,6 +63,9 @@ type Options struct {
 
 	// FluxNamespace and ArgoCDNamespace are where those controllers run: "flux-system" and "argocd" when empty.
 	FluxNamespace, ArgoCDNamespace string
+	// FluxAccount is the name of the service account that writes what a Flux object declares which names none, in the namespace of
+	// that object; "" for the controller's own.
+	FluxAccount string
 
 	Version string // of gitgate: what another one rendered is rendered again
 	Cache   *Cache // what was rendered before, on disk; nil for none

@@ -18,9 +18,7 @@ func (r *Renderer) renderKustomization(ctx context.Context, d *declaration, in *
 	}
 	u.Cascades = k.Spec.Prune && (k.Spec.DeletionPolicy == "" || k.Spec.DeletionPolicy == "MirrorPrune" || k.Spec.DeletionPolicy == "Delete")
 	u.Path, u.Prune, u.Suspended = cleanPath(k.Spec.Path), k.Spec.Prune, k.Spec.Suspend
-	if account := k.Spec.ServiceAccount; account != "" {
-		u.ServiceAccount, u.Actor = k.Metadata.Namespace+":"+account, serviceAccount(k.Metadata.Namespace, account)
-	}
+	r.impersonate(u, d.from, k.Spec.ServiceAccount)
 	for i, ref := range k.Spec.DependsOn {
 		id := unitID{kind: kindKustomization.Kind, namespace: orElse(ref.Namespace, k.Metadata.Namespace), name: ref.Name}
 		out.needs = append(out.needs, need{id: id, pos: d.from.Locate(policies.Path{"spec", "dependsOn", i}, policies.AtValue)})
@@ -40,6 +38,14 @@ func (r *Renderer) renderKustomization(ctx context.Context, d *declaration, in *
 	objects, err := k.Render(ctx, in.view(s.Name), in.fluxObject)
 	out.flux(objects)
 	return out, err
+}
+
+// impersonate notes whom the controller writes a unit's objects as: the account that the object by names, or the one that the
+// controllers take where none is named (--default-service-account). Both are in the namespace of the object.
+func (r *Renderer) impersonate(u *Unit, by *policies.Object, account string) {
+	if account = orElse(account, r.o.FluxAccount); account != "" {
+		u.ServiceAccount, u.Actor = by.Namespace+":"+account, serviceAccount(by.Namespace, account)
+	}
 }
 
 func (o *outcome) flux(objects []flux.Object) {
@@ -66,9 +72,8 @@ func (r *Renderer) renderHelmRelease(ctx context.Context, d *declaration, in *re
 		return out, err
 	}
 	u.Suspended = h.Spec.Suspend
-	if account, _ := textAt(d.from, "spec", "serviceAccountName"); account != "" {
-		u.ServiceAccount, u.Actor = h.Metadata.Namespace+":"+account, serviceAccount(h.Metadata.Namespace, account)
-	}
+	account, _ := textAt(d.from, "spec", "serviceAccountName")
+	r.impersonate(u, d.from, account)
 	for i, ref := range h.Spec.DependsOn {
 		id := unitID{kind: kindHelmRelease.Kind, namespace: orElse(ref.Namespace, d.from.Namespace), name: ref.Name}
 		out.needs = append(out.needs, need{id: id, pos: d.from.Locate(policies.Path{"spec", "dependsOn", i}, policies.AtValue)})

@@ -85,7 +85,7 @@ func (r *revisions) open(ctx context.Context, others otherSources) error {
 	}
 	for _, c := range r.config.Reconcilers {
 		if c.Flux != nil && o.FluxNamespace == "" {
-			o.FluxNamespace = c.Flux.Namespace
+			o.FluxNamespace, o.FluxAccount = c.Flux.Namespace, c.Flux.DefaultServiceAccount
 		}
 		if c.ArgoCD != nil && o.ArgoCDNamespace == "" {
 			o.ArgoCDNamespace = c.ArgoCD.Namespace
@@ -99,13 +99,13 @@ func (r *revisions) open(ctx context.Context, others otherSources) error {
 			}
 			if repo != nil {
 				r.repos[s.Name] = repo
-				o.Sources = append(o.Sources, desired.Source{Name: s.Name, URL: s.URL, Branch: s.Branch, Path: s.Path, Repo: repo, Label: s.Name + "//"})
+				o.Sources = append(o.Sources, desired.Source{Name: s.Name, URL: s.URL, Branch: s.Branch, Path: s.Path, Referenced: s.Referenced, Repo: repo, Label: s.Name + "//"})
 			}
 			continue
 		}
 		r.sources = append(r.sources, s.Name)
 		r.repos[s.Name] = r.repo
-		o.Sources = append(o.Sources, desired.Source{Name: s.Name, URL: s.URL, Branch: s.Branch, Path: s.Path, Repo: r.repo})
+		o.Sources = append(o.Sources, desired.Source{Name: s.Name, URL: s.URL, Branch: s.Branch, Path: s.Path, Referenced: s.Referenced, Repo: r.repo})
 	}
 	if r.renderer, err = desired.New(o); err != nil {
 		return exitWith(exitUsage, err)

@@ -294,6 +294,7 @@ type listing struct {
 	state *desired.State
 	in    map[place][]policies.Key
 	units map[[3]string]policies.Unit
+	takes map[string][]policies.Unit // by service account
 	dark  []trace.Opaque
 
 	objects int
@@ -310,7 +311,7 @@ func (d *declared) list() *listing {
 	if l := d.listed.Load(); l != nil && l.state == state {
 		return l
 	}
-	l := &listing{state: state, in: map[place][]policies.Key{}, units: map[[3]string]policies.Unit{}}
+	l := &listing{state: state, in: map[place][]policies.Key{}, units: map[[3]string]policies.Unit{}, takes: map[string][]policies.Unit{}}
 	if state != nil {
 		for key := range state.Keys() {
 			l.objects++
@@ -319,6 +320,9 @@ func (d *declared) list() *listing {
 		}
 		for _, u := range state.Units() {
 			l.units[[3]string{u.Kind, u.Namespace, u.Name}] = u.Unit
+			if u.Elsewhere == "" {
+				l.takes[u.ServiceAccount] = append(l.takes[u.ServiceAccount], u.Unit)
+			}
 			for _, o := range u.Opaque {
 				l.dark = append(l.dark, trace.Opaque{Source: u.Source, Unit: u.Unit, What: o.What, Reason: o.Reason})
 			}
@@ -346,6 +350,9 @@ func (d *declared) Unit(kind, namespace, name string) (policies.Unit, bool) {
 	u, ok := d.list().units[[3]string{kind, namespace, name}]
 	return u, ok
 }
+
+// Taking lists the units whose objects a service account writes.
+func (d *declared) Taking(account string) []policies.Unit { return d.list().takes[account] }
 
 // Opaque lists what is declared and cannot be rendered here.
 func (d *declared) Opaque() []trace.Opaque { return d.list().dark }

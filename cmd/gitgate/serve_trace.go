@@ -114,13 +114,13 @@ func (g *gate) follows(ctx context.Context, c *bundle.Config, files fs.FS, rules
 	fmt.Fprintln(identity, rules.Version())
 	for _, r := range c.Reconcilers {
 		if r.Flux != nil && o.FluxNamespace == "" {
-			o.FluxNamespace = r.Flux.Namespace
+			o.FluxNamespace, o.FluxAccount = r.Flux.Namespace, r.Flux.DefaultServiceAccount
 		}
 		if r.ArgoCD != nil && o.ArgoCDNamespace == "" {
 			o.ArgoCDNamespace = r.ArgoCD.Namespace
 		}
 	}
-	fmt.Fprintln(identity, o.FluxNamespace, o.ArgoCDNamespace)
+	fmt.Fprintln(identity, o.FluxNamespace, o.FluxAccount, o.ArgoCDNamespace)
 	if len(c.Sources) == 0 {
 		return nil, policies.ErrorAt(c.Position("trace"), errors.New("trace: needs sources: what Git declares is read from them"))
 	}
@@ -137,12 +137,12 @@ func (g *gate) follows(ctx context.Context, c *bundle.Config, files fs.FS, rules
 			errs = append(errs, policies.ErrorAt(c.Position("sources", i), err))
 			continue
 		}
-		fmt.Fprintf(identity, "%q %q %q %q\n", f.name, f.url, f.branch, s.Path)
+		fmt.Fprintf(identity, "%q %q %q %q %t\n", f.name, f.url, f.branch, s.Path, s.Referenced)
 		if rules != nil {
 			fmt.Fprintf(identity, "trust %s\n", trustIdentity(c, i, files))
 		}
 		sources = append(sources, f)
-		o.Sources = append(o.Sources, desired.Source{Name: s.Name, URL: f.url, Branch: f.branch, Path: s.Path, Trust: rules})
+		o.Sources = append(o.Sources, desired.Source{Name: s.Name, URL: f.url, Branch: f.branch, Path: s.Path, Referenced: s.Referenced, Trust: rules})
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)

@@ -46,6 +46,7 @@ func (c *Config) check(d *decoder) {
 		}
 		if r.Flux != nil {
 			d.name(p.Append("flux", "namespace"), r.Flux.Namespace)
+			d.name(p.Append("flux", "defaultServiceAccount"), r.Flux.DefaultServiceAccount)
 		}
 		if r.ArgoCD != nil {
 			d.name(p.Append("argocd", "namespace"), r.ArgoCD.Namespace)
@@ -122,6 +123,12 @@ func (c *Config) checkSources(d *decoder) {
 		if s.Trust != nil {
 			s.Trust.check(d, p.Append("trust"))
 		}
+		if s.Referenced && s.Path != "" {
+			d.fail(p.Append("path"), policies.AtValue, "is what the source declares by itself, and a referenced one declares nothing by itself")
+		}
+	}
+	if len(c.Sources) > 0 && !slices.ContainsFunc(c.Sources, func(s Source) bool { return !s.Referenced }) {
+		d.fail(policies.Path{"sources"}, policies.AtValue, "are all referenced, and nothing refers to them: expected one that declares something by itself")
 	}
 }
 

@@ -54,7 +54,9 @@ type Source struct {
 	URL    string `json:"url"` // "" for the repository that holds gitgate.yaml
 	Branch string `json:"branch"`
 	Path   string `json:"path"` // slash-separated, from the repository's root; "" for the root itself
-	Trust  *Trust `json:"trust"`
+	// Referenced says that the source declares nothing by itself: only what units of other sources take from it.
+	Referenced bool   `json:"referenced"`
+	Trust      *Trust `json:"trust"`
 }
 
 // Trust says which commits of a source count: those with a signature that one of SSH, OpenPGP and X509 knows.
@@ -104,12 +106,20 @@ type TrustPath struct {
 
 // Reconciler is a program that applies what Git declares. Exactly one field is set.
 type Reconciler struct {
-	Flux   *Controller `json:"flux"`
-	ArgoCD *Controller `json:"argocd"`
+	Flux   *Flux   `json:"flux"`
+	ArgoCD *ArgoCD `json:"argocd"`
 }
 
-// Controller says where a reconciler runs.
-type Controller struct {
+// Flux says where Flux's controllers run, and how they were told to.
+type Flux struct {
+	Namespace string `json:"namespace" gate:"required"`
+	// DefaultServiceAccount is --default-service-account of kustomize-controller and helm-controller: the service account, in the
+	// namespace of each Kustomization and HelmRelease that names none, that its objects are written by. Empty for the controller's own.
+	DefaultServiceAccount string `json:"defaultServiceAccount"`
+}
+
+// ArgoCD says where Argo CD runs.
+type ArgoCD struct {
 	Namespace string `json:"namespace" gate:"required"`
 }
 

@@ -34,7 +34,8 @@ sources:
         identities: [{issuer: "https://accounts.example.com", subject: alice@example.com}, {subjectPattern: ".*@example[.]com"}]
       platforms: [{key: "SHA256:abc", squash: true}]
       paths: [{pattern: clusters/prod/**, signers: [alice@example.com]}]
-reconcilers: [{flux: {namespace: flux-system}}, {argocd: {namespace: argocd}}]
+  - {name: tenant, url: "https://git.example.com/tenant.git", referenced: true}
+reconcilers: [{flux: {namespace: flux-system, defaultServiceAccount: reconciler}}, {argocd: {namespace: argocd}}]
 writers:
   - name: cert-manager
     users: ["system:serviceaccount:cert-manager:*"]
@@ -78,7 +79,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 	if c.Limits.Depth != 100 || c.Limits.DocumentSize != 1<<20 {
 		t.Errorf("limits are %+v", c.Limits)
 	}
-	if pos := c.Position("policies", 1, "action"); pos.Line != 25 || pos.Column != 31 {
+	if pos := c.Position("policies", 1, "action"); pos.Line != 26 || pos.Column != 31 {
 		t.Errorf("policies[1].action stands at %d:%d", pos.Line, pos.Column)
 	}
 	for _, path := range emptyFields(reflect.ValueOf(c).Elem(), "") {
@@ -166,6 +167,10 @@ var refused = []struct {
 	{"a source with a password", head + "sources: [{name: a, url: \"https://u:secret@example.com/x\"}]\n", false, []string{"sources[0].url: the URL of example.com carries a password: remove it, and give credentials to git"}},
 	{"a source that is no URL", head + "sources: [{name: a, url: fleet}]\n", false, []string{`sources[0].url: "fleet" is no URL of a Git repository`}},
 	{"a branch that is none", head + "sources: [{name: a, branch: \"a..b\"}]\n", false, []string{`sources[0].branch: "a..b" is no branch name`}},
+	{"a source that is referenced and has a path", head + "sources: [{name: a}, {name: b, url: \"https://git.example.com/b.git\", path: x, referenced: true}]\n", false, []string{"sources[1].path: is what the source declares by itself"}},
+	{"sources that are all referenced", head + "sources: [{name: a, referenced: true}]\n", false, []string{"sources: are all referenced"}},
+	{"a default account that is no name", head + "reconcilers: [{flux: {namespace: flux-system, defaultServiceAccount: \"a:b\"}}]\n", true, []string{"\"a:b\" is no name"}},
+	{"a default account of Argo CD, which has none", head + "reconcilers: [{argocd: {namespace: argocd, defaultServiceAccount: x}}]\n", true, []string{"defaultServiceAccount"}},
 	{"a reconciler of no sort", head + "reconcilers: [{}]\n", true, []string{"reconcilers[0]: expected either flux or argocd"}},
 	{"a writer that writes nothing", head + "writers: [{name: a, users: [u], writes: []}]\n", true, []string{"writers[0].writes: is empty: expected at least one"}},
 	{"a schema of nothing", head + "schemas: [{kind: ConfigMap}]\n", true, []string{"schemas[0]: names no schema: expected path, or kind and jsonSchema"}},

@@ -248,8 +248,7 @@ func controllersOf(sort Sort) map[string][]duty {
 	return map[Sort]map[string][]duty{
 		Flux: {
 			"kustomize-controller": fluxController("kustomizations.kustomize.toolkit.fluxcd.io"),
-			"helm-controller": append(fluxController("helmreleases.helm.toolkit.fluxcd.io"),
-				on("secrets", "cud", "records the releases of Helm", releaseRecord),
+			"helm-controller": append(append(fluxController("helmreleases.helm.toolkit.fluxcd.io"), recordsReleases()...),
 				on("helmcharts.source.toolkit.fluxcd.io", "cud", "asks for the chart of a declared HelmRelease", chartOfRelease),
 			),
 			"source-controller": fluxController("*.source.toolkit.fluxcd.io"),

@@ -178,7 +178,7 @@ func isHook(o *policies.Object) bool {
 // unitForms are the current forms of the object that declares a unit.
 func (r *review) unitForms(u policies.Unit) []*policies.Form {
 	gk := map[string]policies.GroupKind{
-		"Kustomization": kustomizationKind, "HelmRelease": {Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"}, "Application": applicationKind,
+		"Kustomization": kustomizationKind, "HelmRelease": helmReleaseKind, "Application": applicationKind,
 	}[u.Kind]
 	if gk.Kind == "" {
 		return nil

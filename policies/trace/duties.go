@@ -64,8 +64,11 @@ func (r *review) derived(ctx context.Context) ([]policies.Violation, error) {
 
 func (r *review) underDuties(ctx context.Context) ([]policies.Violation, error) {
 	duties := r.j.duties[r.c.Actor.User]
-	if r.node != "" {
+	switch {
+	case r.node != "":
 		duties = r.j.kubelet
+	case len(duties) == 0 && r.key.GroupKind == secretKind && r.takesReleases():
+		duties = recordsReleases()
 	}
 	refused := []policies.Violation{}
 	var failed error
@@ -90,7 +93,7 @@ func (r *review) underDuties(ctx context.Context) ([]policies.Violation, error) 
 			refused = append(refused, found...)
 		}
 	}
-	if failed == nil && len(refused) == 0 && len(duties) > 0 {
+	if failed == nil && len(refused) == 0 && len(duties) > 0 && !r.applies() {
 		refused = append(refused, policies.Violation{
 			Rule:    RuleDerived,
 			Message: fmt.Sprintf("%s may not %s: that is not the work of this controller", r.c.Actor.User, r.act()),

@@ -60,6 +60,16 @@ func (w *world) Unit(kind, namespace, name string) (policies.Unit, bool) {
 	return policies.Unit{}, false
 }
 
+func (w *world) Taking(account string) []policies.Unit {
+	var out []policies.Unit
+	for _, u := range w.units {
+		if u.ServiceAccount == account {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
 func (w *world) Opaque() []trace.Opaque    { return w.opaque }
 func (w *world) Held() []trace.Held        { return w.held }
 func (w *world) Older(_, _, _ string) bool { return w.older }

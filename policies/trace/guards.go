@@ -201,30 +201,6 @@ func ownSlice(_ context.Context, r *review) ([]policies.Violation, error) {
 	return nil, nil
 }
 
-// releaseRecord admits the Secrets in which Helm records releases. What they hold is applied only where Git declares it.
-func releaseRecord(_ context.Context, r *review) ([]policies.Violation, error) {
-	for _, o := range []*policies.Object{r.c.Object, r.c.Old} {
-		if o != nil && (text(o, "type") != "helm.sh/release.v1" || !strings.HasPrefix(o.Name, "sh.helm.release.v1.")) {
-			return because("%s is no record of a release", r.name()), nil
-		}
-	}
-	return nil, nil
-}
-
-// chartOfRelease admits the HelmChart that a declared HelmRelease asks for: it is named after its namespace and name. What the chart
-// makes is applied only where Git declares it.
-func chartOfRelease(_ context.Context, r *review) ([]policies.Violation, error) {
-	for i := range r.key.Name {
-		if r.key.Name[i] != '-' {
-			continue
-		}
-		if _, ok := r.j.Index.Unit("HelmRelease", r.key.Name[:i], r.key.Name[i+1:]); ok {
-			return nil, nil
-		}
-	}
-	return because("%s is the chart of no declared HelmRelease", r.name()), nil
-}
-
 // autoscaled admits a scale within the bounds of a declared HorizontalPodAutoscaler for the object.
 func autoscaled(_ context.Context, r *review) ([]policies.Violation, error) {
 	if found := r.outside(func(e edit) bool {

@@ -139,12 +139,24 @@ func (j *judge) judge(ctx context.Context, c *policies.Change) (policies.Finding
 		return policies.Finding{}, derivedErr
 	}
 	if r.applies() {
-		return r.reconciled(ctx)
+		return r.reconciled(ctx, refused)
 	}
 	if len(refused) > 0 {
 		return policies.Finding{Violations: refused, Evidence: evidence("class", string(Untraced))}, nil
 	}
-	return r.untraced(ctx), nil
+	if !r.mayApply() {
+		return r.untraced(ctx), nil
+	}
+	_, err := r.freshen(ctx)
+	if r.applies() {
+		return r.reconciled(ctx, nil)
+	}
+	f := r.withHeld(r.untraced(ctx))
+	if err != nil {
+		// That no accepted commit lets this account write is known. What Git has beside them lets nobody in before it is accepted.
+		f.Violations[0].Message += fmt.Sprintf("; whether Git has newer commits could not be asked: %v", err)
+	}
+	return f, nil
 }
 
 func pass(class Class, more []policies.Evidence) policies.Finding {

@@ -10,25 +10,40 @@ import (
 	"gitgate.dev/gitgate/policies"
 )
 
-// applies says whether the actor is one that applies what Git declares: a controller of a configured reconciler, or the service
-// account that a unit declaring the object takes.
+// applies says whether the actor is one that applies what Git declares: a controller of a configured reconciler, or a service account
+// that a declared unit takes, or that took one which declared the object.
 func (r *review) applies() bool {
 	if r.j.reconcilers[r.c.Actor.User].applies() {
 		return true
 	}
-	account, ok := strings.CutPrefix(r.c.Actor.User, "system:serviceaccount:")
+	account, ok := r.account()
 	if !ok {
 		return false
 	}
-	for _, f := range r.forms() {
-		if f.Unit.ServiceAccount == account {
-			return true
+	return len(r.j.Index.Taking(account)) > 0 ||
+		slices.ContainsFunc(r.forms(), func(f *policies.Form) bool { return f.Unit.ServiceAccount == account })
+}
+
+// account is the actor as units name service accounts: NAMESPACE:NAME. ok is false for one that is none.
+func (r *review) account() (account string, ok bool) {
+	return strings.CutPrefix(r.c.Actor.User, "system:serviceaccount:")
+}
+
+// mayApply says whether a service account that no known unit takes may be that of one which the gate has not heard of yet: what it writes
+// names a unit of Flux's in its own namespace, or an Application that is not known. It opens nothing: it is worth a look at Git.
+func (r *review) mayApply() bool {
+	account, ok := r.account()
+	if !ok || r.c.Resource.Subresource != "" {
+		return false
+	}
+	namespace, _, _ := strings.Cut(account, ":")
+	return slices.ContainsFunc(marksOf(r.c.Subject()), func(u policies.Unit) bool {
+		if u.Kind != applicationKind.Kind {
+			return u.Namespace == namespace
 		}
-	}
-	if unit, ok := r.marked(); ok && unit.ServiceAccount == account {
-		return true
-	}
-	return slices.ContainsFunc(r.j.Index.Opaque(), func(o Opaque) bool { return o.Unit.ServiceAccount == account })
+		_, known := r.j.findUnit(u)
+		return !known
+	})
 }
 
 // mayWrite says whether the actor is who applies a unit.
@@ -101,8 +116,9 @@ func (r *review) freshen(ctx context.Context) (changed bool, err error) {
 	return r.j.Index.Fresh(ctx)
 }
 
-// reconciled judges a change by a reconciler. When nothing declares it, Git is asked once whether it has something newer.
-func (r *review) reconciled(ctx context.Context) (policies.Finding, error) {
+// reconciled judges a change by a reconciler. When nothing declares it, Git is asked once whether it has something newer. refused is
+// what its own duties do not cover.
+func (r *review) reconciled(ctx context.Context, refused []policies.Violation) (policies.Finding, error) {
 	f, err := r.declared(ctx)
 	if err == nil && len(f.Violations) == 0 {
 		return f, nil
@@ -112,7 +128,17 @@ func (r *review) reconciled(ctx context.Context) (policies.Finding, error) {
 	case freshErr != nil && err == nil:
 		return policies.Finding{}, fmt.Errorf("accepted commits known here do not declare it (%s), and whether newer ones do could not be asked: %w", f.Violations[0].Message, freshErr)
 	case changed:
+		// What it does for a unit, too, may be for one of the newer commits.
+		var derivedErr error
+		if refused, derivedErr = r.derived(ctx); refused == nil && derivedErr == nil {
+			return pass(Derived, evidence("controller", r.c.Actor.User)), nil
+		}
 		f, err = r.declared(ctx)
+	}
+	if len(f.Violations) > 0 && f.Violations[0].Rule == RuleObject {
+		for _, v := range refused {
+			f.Violations[0].Message += "; " + v.Message
+		}
 	}
 	return r.withHeld(f), err
 }

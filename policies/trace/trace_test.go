@@ -146,7 +146,7 @@ func TestAReconcilerWritesWhatGitDeclaresAndNothingElse(t *testing.T) {
 		{"a stolen token writes the status of a Deployment", request{res: "deployments.apps/status", old: live, object: live + "status: {replicas: 9}\n"}, "[subresource] status of Deployment shop/web"},
 		{"a secret's value is not told", request{old: secret, object: with(secret, "c2VjcmV0", "ZXZpbA==")}, "[field] data.password: the value is not what Git declares: another at"},
 
-		{"the account of a unit that is not this one", request{user: "system:serviceaccount:team-a:reconciler", object: another}, "[writer] ConfigMap shop/conf as it is written is what commit abc123000000\nFlux's kustomize-controller applies it, not system:serviceaccount:team-a:reconciler"},
+		{"the account of a unit that is not this one", request{user: "system:serviceaccount:team-a:reconciler", object: another}, "[writer] ConfigMap shop/conf is declared by Kustomization flux-system/apps, which system:serviceaccount:team-a:reconciler does not apply: Flux's kustomize-controller does"},
 		{"the account of the unit that declares it", request{user: "system:serviceaccount:team-a:reconciler", object: tenants}, "reconciler"},
 		{"a unit's account writes another image of its own object", request{user: "system:serviceaccount:team-a:reconciler", object: with(tenants, `"1"`, `"2"`)}, "[field] data.a"},
 		{"the controller itself in place of the account that the unit takes", request{object: tenants}, "[writer] ConfigMap team-a/conf is declared by Kustomization team-a/team, which system:serviceaccount:flux-system:kustomize-controller does not apply: system:serviceaccount:team-a:reconciler does"},
@@ -155,6 +155,12 @@ func TestAReconcilerWritesWhatGitDeclaresAndNothingElse(t *testing.T) {
 		{"the account that an AppProject names writes another value", request{user: "system:serviceaccount:pay:deployer", object: with(ledger, `"1"`, `"2"`)}, "[field] data.a"},
 		{"the account that an AppProject names for another unit", request{user: "system:serviceaccount:pay:deployer", object: another}, "[writer]"},
 		{"another reconciler", request{user: argoUser, object: deployment}, "[writer] Deployment shop/web is declared by Kustomization flux-system/apps, which"},
+		{"an account that no unit takes, with the marks of one in its namespace", request{user: "system:serviceaccount:team-a:rogue", object: with(tenants, "namespace: team-a", "namespace: team-a, labels: {kustomize.toolkit.fluxcd.io/name: team, kustomize.toolkit.fluxcd.io/namespace: team-a}")},
+			"[writer] ConfigMap team-a/conf as it is written is what commit\nsystem:serviceaccount:team-a:reconciler applies it, not system:serviceaccount:team-a:rogue\nno Kustomization, HelmRelease or AppProject that Git declares takes the service account team-a:rogue"},
+		{"an account that no unit takes makes an object of a unit that is another's", request{user: "system:serviceaccount:team-a:rogue", object: with(tenants, "name: conf, namespace: team-a", "name: more, namespace: team-a, labels: {kustomize.toolkit.fluxcd.io/name: team, kustomize.toolkit.fluxcd.io/namespace: team-a}")},
+			"[object] system:serviceaccount:team-a:rogue may not create ConfigMap team-a/more: no accepted commit declares it\nit names Kustomization team-a/team as its unit, which system:serviceaccount:team-a:reconciler applies\nno Kustomization, HelmRelease or AppProject that Git declares takes the service account team-a:rogue"},
+		{"the account of a unit makes an object that no commit declares", request{user: "system:serviceaccount:team-a:reconciler", object: with(tenants, "name: conf", "name: more")}, "[object] ConfigMap team-a/more is declared by no accepted commit"},
+		{"the account of a unit deletes another unit's object", request{user: "system:serviceaccount:team-a:reconciler", old: another}, "[delete] ConfigMap shop/conf is still declared"},
 		{"an account of the same name in another namespace", request{user: "system:serviceaccount:evil:kustomize-controller", object: deployment}, "[writer] Deployment shop/web as it is written is what commit abc123000000"},
 		{"a longer name that begins alike", request{user: fluxUser + "-2", object: deployment}, "[writer]"},
 	} {
@@ -297,4 +303,37 @@ func TestWhatIsNotKnownIsNeitherYesNorNo(t *testing.T) {
 	w.held = []trace.Held{{Source: "fleet", Reason: "its branch was rewritten"}}
 	check(t, answer(p.Judge(t.Context(), request{user: fluxUser, object: with(another, "conf", "other")}.change(t))), "new commits of source fleet are not accepted: its branch was rewritten")
 	check(t, answer(p.Judge(t.Context(), &policies.Change{Operation: policies.Update, Object: object(t, another), Actor: &policies.Actor{User: fluxUser}})), "could not judge: request is incomplete")
+}
+
+func TestAnAccountIsLookedForInGitBeforeItIsRefused(t *testing.T) {
+	account := "system:serviceaccount:team-b:reconciler"
+	unit := policies.Unit{Kind: "Kustomization", Namespace: "team-b", Name: "team", ServiceAccount: "team-b:reconciler", Prune: true}
+	const marked = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: conf, namespace: team-b, labels: {kustomize.toolkit.fluxcd.io/name: team, kustomize.toolkit.fluxcd.io/namespace: team-b}}
+`
+	for _, tc := range []struct {
+		name    string
+		object  string
+		fresh   func(*world) (bool, error)
+		want    string
+		fetched int
+	}{
+		{"a newer commit declares its unit", marked, func(w *world) (bool, error) { w.declares(t, unit, marked); return true, nil }, "reconciler", 1},
+		{"nothing is newer", marked, func(*world) (bool, error) { return false, nil }, "[object] " + account + " may not create\nit names Kustomization team-b/team as its unit, which Git does not declare\ntakes the service account team-b:reconciler", 1},
+		{"Git cannot be asked", marked, func(*world) (bool, error) { return false, errDown }, "[object] " + account + " may not create\ncould not be asked: connection refused", 1},
+		{"what it writes names no unit", with(marked, ", labels: {kustomize.toolkit.fluxcd.io/name: team, kustomize.toolkit.fluxcd.io/namespace: team-b}", ""), nil, "[object] " + account + " may not create", 0},
+		{"what it writes names a unit of another namespace", with(marked, "io/namespace: team-b", "io/namespace: team-a"), nil, "[object] " + account + " may not create", 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := fleet(t)
+			if tc.fresh != nil {
+				w.fresh = func() (bool, error) { return tc.fresh(w) }
+			}
+			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), request{user: account, object: tc.object}.change(t))), tc.want)
+			if w.fetched != tc.fetched {
+				t.Errorf("Git was asked %d times, want %d", w.fetched, tc.fetched)
+			}
+		})
+	}
 }

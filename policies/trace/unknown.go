@@ -31,12 +31,24 @@ func (r *review) hints() []string {
 	var out []string
 	if r.c.Object != nil {
 		for _, u := range marksOf(r.c.Object) {
-			if _, ok := r.j.findUnit(u); !ok {
+			switch unit, ok := r.j.findUnit(u); {
+			case !ok:
 				out = append(out, fmt.Sprintf("it names %s as its unit, which Git does not declare", u))
+			case !r.mayWrite(unit):
+				out = append(out, fmt.Sprintf("it names %s as its unit, which %s applies", unit, r.applier(unit)))
 			}
 		}
 	}
-	return out
+	return append(out, r.unheard()...)
+}
+
+// unheard says of a service account that writes as reconcilers do that Git does not declare it as one.
+func (r *review) unheard() []string {
+	account, _ := r.account()
+	if !r.mayApply() || r.applies() {
+		return nil
+	}
+	return []string{"no Kustomization, HelmRelease or AppProject that Git declares takes the service account " + account}
 }
 
 // withHeld adds to a refusal which sources are held: what is written may be what a commit declares that is not accepted.
@@ -117,7 +129,7 @@ func (r *review) untraced(ctx context.Context) policies.Finding {
 	}
 	v := policies.Violation{
 		Rule: RuleWriter, Pos: position(current, nil),
-		Message: fmt.Sprintf("%s may not %s: Git declares it at %s, %s, and %s applies it", actor, r.act(), place(current, nil), since(current), r.applier(current.Unit)),
+		Message: fmt.Sprintf("%s may not %s: Git declares it at %s, %s, and %s applies it%s", actor, r.act(), place(current, nil), since(current), r.applier(current.Unit), joined(r.unheard())),
 		Fix:     r.mend(current, nil) + "; in an emergency: " + r.breakglass(),
 	}
 	if r.c.Operation == policies.Delete {
@@ -156,7 +168,7 @@ func (r *review) compared(ctx context.Context, f *policies.Form, v *policies.Vio
 }
 
 func (r *review) asDeclared(f *policies.Form) string {
-	return fmt.Sprintf("%s as it is written is what %s declares at %s; %s applies it, not %s", r.name(), since(f), place(f, nil), r.applier(f.Unit), r.c.Actor.User)
+	return fmt.Sprintf("%s as it is written is what %s declares at %s; %s applies it, not %s%s", r.name(), since(f), place(f, nil), r.applier(f.Unit), r.c.Actor.User, joined(r.unheard()))
 }
 
 func (r *review) finding(f *policies.Form, v ...policies.Violation) policies.Finding {

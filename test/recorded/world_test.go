@@ -437,6 +437,18 @@ func (w *world) Unit(kind, namespace, name string) (policies.Unit, bool) {
 	return policies.Unit{}, false
 }
 
+func (w *world) Taking(account string) []policies.Unit {
+	var out []policies.Unit
+	for _, forms := range w.forms {
+		for _, d := range forms {
+			if u := d.form.Unit; u.ServiceAccount == account && !slices.Contains(out, u) {
+				out = append(out, u)
+			}
+		}
+	}
+	return out
+}
+
 func (w *world) Opaque() []trace.Opaque              { return nil }
 func (w *world) Held() []trace.Held                  { return nil }
 func (w *world) Older(_, _, _ string) bool           { return false }

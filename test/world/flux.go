@@ -23,7 +23,7 @@ import (
 //go:embed testdata/source-crds.yaml
 var sourceCRDs string
 
-// fluxSync is what `flux bootstrap` puts into a repository, with a short time between attempts.
+// The objects that say what the fleet is, with a short time between attempts.
 const fluxSync = `apiVersion: source.toolkit.fluxcd.io/v1
 kind: GitRepository
 metadata: {name: fleet, namespace: flux-system}
@@ -42,6 +42,16 @@ spec:
   prune: true
   sourceRef: {kind: GitRepository, name: fleet}
 `
+
+// fluxSync is what `flux bootstrap` puts into a repository. Where Flux is locked down for tenants, the root names the controller's own
+// account, as Flux's documentation wants it.
+func (w *World) fluxSync() string {
+	text := fmt.Sprintf(fluxSync, w.Git.URL)
+	if w.options.Tenants {
+		text += "  serviceAccountName: kustomize-controller\n"
+	}
+	return text
+}
 
 const fluxAccounts = `apiVersion: v1
 kind: ServiceAccount
@@ -86,7 +96,7 @@ func (w *World) startFlux() error {
 		return err
 	}
 	w.Eventually("the kinds of Flux are not served", func() error {
-		return w.cluster.apply(w.ctx, fmt.Sprintf(fluxSync, w.Git.URL))
+		return w.cluster.apply(w.ctx, w.fluxSync())
 	})
 	if w.Sources, err = w.newFakeSources(); err != nil {
 		return err
@@ -107,6 +117,9 @@ func (w *World) StartFlux() error {
 		"--metrics-addr=0", "--health-addr=0", "--log-level=info", "--watch-all-namespaces=true",
 		"--requeue-dependency=1s", "--concurrent=8", "--http-retry=1", "--kube-api-qps=500", "--kube-api-burst=1000",
 	)
+	if w.options.Tenants {
+		cmd.Args = append(cmd.Args, "--default-service-account="+TenantAccount, "--no-cross-namespace-refs=true")
+	}
 	cmd.Env = append(os.Environ(), "RUNTIME_NAMESPACE="+FluxNamespace,
 		"KUBECONFIG="+w.Kubeconfig(FluxUser, controlplane.ServiceAccountGroups(FluxNamespace)...))
 	w.Run(fluxProgram, cmd)
@@ -138,7 +151,7 @@ func (w *World) Push(message string, files map[string]string) string {
 	return commit
 }
 
-// Applied returns when Flux has applied a commit to a unit of flux-system, all of it.
+// Applied returns when Flux has applied a commit to a unit, all of it. The unit is NAMESPACE/NAME, or the name of one in flux-system.
 func (w *World) Applied(unit, commit string) {
 	w.t.Helper()
 	w.Eventually("unit "+unit+" at commit "+commit, func() error {
@@ -171,12 +184,21 @@ func (w *World) Refused(unit, commit string) string {
 	return said
 }
 
+// unitName splits NAMESPACE/NAME; without a namespace it is flux-system's.
+func unitName(unit string) (namespace, name string) {
+	if namespace, name, ok := strings.Cut(unit, "/"); ok {
+		return namespace, name
+	}
+	return FluxNamespace, unit
+}
+
 // unit reads what Flux says of a unit: the status and message of its condition Ready, and the commit that it attempted last.
 func (w *World) unit(name string) (status, message, attempted string, err error) {
 	if err := w.ended(fluxProgram); err != nil {
 		return "", "", "", err
 	}
-	o, err := w.cluster.get(w.ctx, kind(kustomizationKind), FluxNamespace, name)
+	namespace, name := unitName(name)
+	o, err := w.cluster.get(w.ctx, kind(kustomizationKind), namespace, name)
 	if err != nil {
 		return "", "", "", err
 	}
@@ -200,13 +222,14 @@ func (w *World) unit(name string) (status, message, attempted string, err error)
 // tried to.
 func (w *World) Reconcile(unit string) {
 	w.t.Helper()
+	namespace, name := unitName(unit)
 	asked := time.Now().Format(time.RFC3339Nano)
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":%q}}}`, asked)
-	in := w.As("system:serviceaccount:"+FluxNamespace+":notification-controller", controlplane.ServiceAccountGroups(FluxNamespace), kustomizationKind, FluxNamespace)
-	_, err := in.Patch(w.ctx, unit, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	in := w.As("system:serviceaccount:"+FluxNamespace+":notification-controller", controlplane.ServiceAccountGroups(FluxNamespace), kustomizationKind, namespace)
+	_, err := in.Patch(w.ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	w.must("reconciliation of "+unit, err)
 	w.Eventually("Flux does not reconcile "+unit, func() error {
-		o, err := w.cluster.get(w.ctx, kind(kustomizationKind), FluxNamespace, unit)
+		o, err := w.cluster.get(w.ctx, kind(kustomizationKind), namespace, name)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package world
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -20,7 +19,7 @@ func (w *World) openGit() {
 	w.Git = gitserver.Serve(w.t, w.Repo)
 	files := map[string]string{".gitgate/allowed_signers": w.Signer.Allowed, "gitgate.yaml": w.GateFile(w.options.Config)}
 	if w.options.Flux {
-		files["clusters/prod/flux-system/sync.yaml"] = fmt.Sprintf(fluxSync, w.Git.URL)
+		files["clusters/prod/flux-system/sync.yaml"] = w.fluxSync()
 	} else {
 		files["clusters/prod/README.md"] = "Everything below is declared.\n"
 	}
@@ -42,12 +41,15 @@ func (w *World) GateFile(more string) string {
 	reconcilers := w.options.Reconcilers
 	if reconcilers == "" {
 		reconcilers = "[{flux: {namespace: " + FluxNamespace + "}}]"
+		if w.options.Tenants {
+			reconcilers = "[{flux: {namespace: " + FluxNamespace + ", defaultServiceAccount: " + TenantAccount + "}}]"
+		}
 		if w.options.ArgoCD {
 			reconcilers = "[{argocd: {namespace: " + ArgoCDNamespace + "}}]"
 		}
 	}
 	text := "apiVersion: gitgate.dev/v1alpha1\nkind: Gate\nkubernetes: \"1.36\"\n" +
-		"sources: [{name: fleet, url: \"" + w.Git.URL + "\", branch: main, path: clusters/prod" + trust + "}]\n" +
+		"sources: [{name: fleet, url: \"" + w.Git.URL + "\", branch: main, path: clusters/prod" + trust + "}" + w.options.Sources + "]\n" +
 		"reconcilers: " + reconcilers + "\n"
 	if !strings.Contains("\n"+more, "\ntrace:") {
 		text += "trace: {action: deny}\n"

@@ -44,6 +44,10 @@ const (
 // is refused is refused by the gate.
 const Developers = "developers"
 
+// TenantAccount is the name of the service account that writes what a Kustomization declares which names none, where Flux is locked
+// down for tenants.
+const TenantAccount = "reconciler"
+
 // FluxUser and GateUser are who Flux's kustomize-controller and the gate are to the API server.
 const (
 	FluxUser = "system:serviceaccount:" + FluxNamespace + ":kustomize-controller"
@@ -54,10 +58,12 @@ const (
 type Options struct {
 	Program string // of gitgate, as Build returns it
 	Flux    bool   // with kustomize-controller and, declared in Git, the unit "fleet" of clusters/prod
+	Tenants bool   // Flux is locked down for tenants: --default-service-account=TenantAccount, --no-cross-namespace-refs
 
 	ArgoCD         bool              // with Argo CD and, declared in Git, the Application "root" of applications
 	ArgoCDSettings map[string]string // of its ConfigMap argocd-cm, over those of its release
 
+	Sources     string            // YAML of more of gitgate.yaml's sources: ", {name: …}"
 	Reconcilers string            // YAML of gitgate.yaml's reconcilers; "" for Flux in flux-system
 	Config      string            // more of gitgate.yaml
 	Files       map[string]string // more of the first commit
