@@ -178,9 +178,11 @@ func coldStart(t *testing.T, w *world.World) {
 		"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": map[string]any{"name": "kube-scheduler", "namespace": "kube-system"}}}, metav1.CreateOptions{}); err != nil {
 		t.Errorf("a lease waits for the gate: %v", err)
 	}
+	nodesComeUp(t, s)
 
 	s.StartGate()
 	s.Guarded()
+	nodesAreJudged(t, s)
 	if err := s.StartFlux(); err != nil {
 		t.Fatal(err)
 	}
