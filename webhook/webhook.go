@@ -347,11 +347,11 @@ func (h *Handler) httpError(w http.ResponseWriter, code int, why string) {
 	http.Error(w, "gitgate: "+why, code)
 }
 
-// log writes a line for each request that was not simply let in. It has names and no content: values of objects and messages that
-// quote them stay out.
+// log writes a line for each request that was not simply let in, or that was under a grant. It has names and no content: values of objects
+// and messages that quote them stay out.
 func (h *Handler) log(ctx context.Context, rv *review, a *answer, verdict string, took time.Duration) {
 	level := slog.LevelDebug
-	if !a.Allowed || verdict != policies.Allow.String() {
+	if !a.Allowed || verdict != policies.Allow.String() || a.AuditAnnotations["grant"] != "" {
 		level = slog.LevelInfo
 	}
 	if !h.o.Log.Enabled(ctx, level) {
@@ -363,7 +363,7 @@ func (h *Handler) log(ctx context.Context, rv *review, a *answer, verdict string
 		slog.String("resource", resourceName(c.Resource)), slog.String("namespace", c.Namespace), slog.String("name", within(c.Subject().Name, maxLogged)),
 		slog.String("user", within(c.Actor.User, maxLogged)), slog.Bool("dryRun", c.DryRun), slog.Duration("took", took),
 	}
-	for _, key := range []string{"denied", "failed", "warned", "audited", "deferred", "class", "unit", "commit"} {
+	for _, key := range []string{"denied", "failed", "warned", "audited", "deferred", "class", "unit", "commit", "grant"} {
 		if v := a.AuditAnnotations[key]; v != "" {
 			attrs = append(attrs, slog.String(key, v))
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -383,7 +384,12 @@ func TestAJudgeThatHangsIsUnsureInTime(t *testing.T) {
 					<-release
 					return policies.Finding{}, nil
 				}
-				h := handler(t, webhook.Options{State: state(t, everything("p", policies.Deny, hangs)), AdmitUnsure: tc.admit})
+				registry := prometheus.NewRegistry()
+				metrics, err := webhook.NewMetrics(registry)
+				if err != nil {
+					t.Fatal(err)
+				}
+				h := handler(t, webhook.Options{State: state(t, everything("p", policies.Deny, hangs)), AdmitUnsure: tc.admit, Metrics: metrics})
 				began := time.Now()
 				a := answer(t, postTo(h, tc.url, request(configMap+","+created)))
 				if took := time.Since(began); took != tc.after {
@@ -394,6 +400,13 @@ func TestAJudgeThatHangsIsUnsureInTime(t *testing.T) {
 				}
 				if !tc.admit && (a.Result.Code != 503 || strings.Contains(a.Result.Message, "denied") || a.Result.Details.RetryAfterSeconds == 0) {
 					t.Errorf("status is %+v", a.Result)
+				}
+				if tc.admit && (len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], "could not judge this change in time")) {
+					t.Errorf("warnings are %q", a.Warnings)
+				}
+				want := "# HELP gitgate_admission_late_total Requests that were not judged within their time.\n# TYPE gitgate_admission_late_total counter\ngitgate_admission_late_total 1\n"
+				if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "gitgate_admission_late_total"); err != nil {
+					t.Error(err)
 				}
 				close(release)
 			})
@@ -580,6 +593,41 @@ func TestRequestsOfRealProgramsAreUnderstood(t *testing.T) {
 				if !bytes.Equal(a, b) {
 					t.Errorf("object is %s\nwant %s", a, b)
 				}
+			}
+		})
+	}
+}
+
+func TestWhatTheLogKeepsOfARequest(t *testing.T) {
+	under := func(evidence ...policies.Evidence) judge {
+		return func(context.Context, *policies.Change) (policies.Finding, error) {
+			return policies.Finding{Evidence: evidence}, nil
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		j    judge
+		want string // parts of the line, separated by spaces; "" for no line
+	}{
+		{"what is let in", under(policies.Evidence{Kind: "class", Value: "reconciler"}), ""},
+		{"what is let in under a grant", under(policies.Evidence{Kind: "class", Value: "break-glass"}, policies.Evidence{Kind: "grant", Value: "web-7k2fq of ann until noon: INC-42"}),
+			`"allowed":true "user":"ann" "namespace":"shop" "name":"c" "class":"break-glass" INC-42`},
+		{"what is refused", breaks, `"allowed":false "user":"ann" "denied":"p/r"`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var log bytes.Buffer
+			h := handler(t, webhook.Options{State: state(t, everything("p", policies.Deny, tc.j)), Log: slog.New(slog.NewJSONHandler(&log, nil))})
+			answer(t, post(h, request(configMap+","+who+","+created)))
+			if tc.want == "" && log.Len() > 0 {
+				t.Errorf("the log has %s", &log)
+			}
+			for part := range strings.FieldsSeq(tc.want) {
+				if !strings.Contains(log.String(), part) {
+					t.Errorf("the log has no %s: %s", part, &log)
+				}
+			}
+			if strings.Contains(log.String(), "broken") || strings.Contains(log.String(), `"n"`) {
+				t.Errorf("the log quotes what was judged: %s", &log)
 			}
 		})
 	}

@@ -74,8 +74,8 @@ func (p *program) breakglassOpenCommand(kube *kubeFlags) *cobra.Command {
 				return usage("breakglass open: --scope is not given: expected NAMESPACE/KIND/NAME, such as shop/Deployment/web")
 			case strings.TrimSpace(reason) == "":
 				return usage("breakglass open: --reason is not given: say why, such as the number of the incident")
-			case long <= 0 || long > breakglass.HardMaximum:
-				return usage("--for %s: expected a time of at most %s", long, breakglass.HardMaximum)
+			case long < time.Second || long > breakglass.HardMaximum:
+				return usage("--for %s: expected a time of at least 1s and at most %s", long, breakglass.HardMaximum)
 			}
 			client, person, err := p.person(cmd.Context(), kube)
 			if err != nil {

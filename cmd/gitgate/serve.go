@@ -115,13 +115,29 @@ func (f *serveFlags) validate() error {
 		return usage("--interval %s: expected at least 1s", f.interval)
 	case f.budget < 10*time.Millisecond:
 		return usage("--budget %s: expected at least 10ms", f.budget)
-	case f.reserve < 0 || f.drainDelay < 0 || f.drainTimeout < 0 || f.concurrency < 0 || f.maxBody <= 0:
-		return usage("--reserve, --drain-delay, --drain-timeout, --concurrency and --max-body: expected no negative value")
+	case f.reserve < 0 || f.drainDelay < 0 || f.drainTimeout < 0 || f.concurrency < 0:
+		return usage("--reserve, --drain-delay, --drain-timeout and --concurrency: expected no negative value")
+	case f.maxBody <= 0:
+		return usage("--max-body %d: expected at least 1", f.maxBody)
+	case f.configAnchor != "" && f.repository == "":
+		return usage("--config-anchor: needs --repository")
+	case f.configAnchor != "" && !isCommit(f.configAnchor):
+		return usage("--config-anchor %s: expected the full name of a commit", f.configAnchor)
+	}
+	for _, a := range f.anchors {
+		if source, commit, _ := strings.Cut(a, "="); source == "" || !isCommit(commit) {
+			return usage("--anchor %s: expected SOURCE=COMMIT with the full name of a commit", a)
+		}
 	}
 	if v := f.kubernetes; v != "" && !slices.Contains(bundle.Versions(), v) {
 		return usage("--kubernetes-version %s: expected one of %s", v, strings.Join(bundle.Versions(), ", "))
 	}
 	return f.tls.validate()
+}
+
+// isCommit says whether s is a commit's name in full, as git writes it: what is cut short can come to mean another one.
+func isCommit(s string) bool {
+	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // serve runs until ctx ends.

@@ -293,7 +293,11 @@ func (g *gate) look(ctx context.Context) {
 	if err := g.origin.refresh(ctx); err != nil && ctx.Err() == nil {
 		g.log.Warn("git cannot be asked; what was known before goes on", "error", err.Error())
 	}
-	if err := g.loadAll(ctx); err != nil && ctx.Err() == nil {
+	switch err := g.loadAll(ctx); {
+	case err == nil || ctx.Err() != nil:
+	case isOutage(err):
+		g.log.Error("policies cannot be loaded; it is tried again", "error", err.Error())
+	default:
 		g.log.Error("configuration is wrong; the policies of before stay in force", "error", err.Error())
 	}
 }

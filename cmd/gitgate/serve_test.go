@@ -83,9 +83,14 @@ func certificateIn(t *testing.T, dir string) (cert, key string) {
 
 func startGate(t *testing.T, args ...string) *running {
 	t.Helper()
+	return startGateIn(t, func(string) string { return "" }, args...)
+}
+
+func startGateIn(t *testing.T, env func(string) string, args ...string) *running {
+	t.Helper()
 	cert, key := certificateIn(t, t.TempDir())
 	g := &running{log: &logged{}}
-	p := &program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: g.log, env: func(string) string { return "" }, dir: t.TempDir()}
+	p := &program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: g.log, env: env, dir: t.TempDir()}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan int, 1)
 	go func() {
@@ -338,8 +343,15 @@ func TestServeRefusesFlagsThatCannotBeMeant(t *testing.T) {
 		"--log-format xml":                      "expected json or text",
 		"--no-cluster --kubeconfig a":           "exclude each other",
 		"--kubernetes-version 1.10":             "expected one of",
-		"--no-cluster --tls-cert c --tls-key d": "no gitgate.yaml",
-		"--no-cluster --tls-cert c --tls-key d --log-level loud": "expected debug",
+		"--max-body 0":                          "--max-body 0: expected at least 1",
+		"--budget 1ms":                          "expected at least 10ms",
+		"--drain-delay -1s":                     "expected no negative value",
+		"--repository x --anchor fleet":         "--anchor fleet: expected SOURCE=COMMIT",
+		"--repository x --anchor fleet=main":    "expected SOURCE=COMMIT with the full name of a commit",
+		"--repository x --config-anchor c0ffee": "--config-anchor c0ffee: expected the full name of a commit",
+		"--config-anchor 5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689": "needs --repository",
+		"--no-cluster --tls-cert c --tls-key d":                    "no gitgate.yaml",
+		"--no-cluster --tls-cert c --tls-key d --log-level loud":   "expected debug",
 	} {
 		p, _, stderr := in(t)
 		if code := p.run(t.Context(), append([]string{"serve"}, strings.Fields(args)...)); code != exitUsage || !strings.Contains(stderr.String(), want) {
