@@ -25,6 +25,7 @@ func (f *form) of(id unitID) bool { return f.until < 0 && idOf(f.unit, f.source)
 type closed struct {
 	key  policies.Key
 	step int
+	unit policies.Unit
 }
 
 // note compares a state with the one before, and begins and ends forms.
@@ -119,7 +120,7 @@ func (s *snapshot) end(key policies.Key, id unitID, number int) {
 	ended.until, ended.files, ended.owner = number-1, nil, nil
 	forms[i] = &ended
 	s.forms.set(key, forms)
-	s.gone = append(s.gone, closed{key: key, step: ended.until})
+	s.gone = append(s.gone, closed{key: key, step: ended.until, unit: ended.unit})
 }
 
 // forget drops the commits that are beyond the bounds of history, and the forms that only they had.

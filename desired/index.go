@@ -276,6 +276,18 @@ func (x *Index) Units() []*Unit {
 	return nil
 }
 
+// Former lists the units that declared what no tip declares any more, as they were, as far back as is remembered.
+func (x *Index) Former() []policies.Unit {
+	var out []policies.Unit
+	seen := map[policies.Unit]bool{}
+	for _, c := range x.at.Load().gone {
+		if !seen[c.unit] {
+			seen[c.unit], out = true, append(out, c.unit)
+		}
+	}
+	return out
+}
+
 // Problems lists what is wrong: sources that are held, and what State.Problems tells of the tips.
 func (x *Index) Problems() []policies.Violation {
 	s := x.at.Load()

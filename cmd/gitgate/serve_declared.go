@@ -327,6 +327,9 @@ func (d *declared) list() *listing {
 				l.dark = append(l.dark, trace.Opaque{Source: u.Source, Unit: u.Unit, What: o.What, Reason: o.Reason})
 			}
 		}
+		for _, u := range d.Former() {
+			l.takes[u.ServiceAccount] = append(l.takes[u.ServiceAccount], u)
+		}
 	}
 	d.listed.Store(l)
 	return l
@@ -351,7 +354,7 @@ func (d *declared) Unit(kind, namespace, name string) (policies.Unit, bool) {
 	return u, ok
 }
 
-// Taking lists the units whose objects a service account writes.
+// Taking lists the units whose objects a service account writes, or wrote.
 func (d *declared) Taking(account string) []policies.Unit { return d.list().takes[account] }
 
 // Opaque lists what is declared and cannot be rendered here.

@@ -209,7 +209,7 @@ type origins struct {
 
 	mu       sync.Mutex
 	begun    bool
-	until    time.Time
+	left     time.Duration    // that renderings may still take
 	objects  []map[string]any // as the templates write them, by number; nil when that cannot be told
 	leaves   []leaf
 	values   map[string]any
@@ -230,7 +230,7 @@ type leaf struct {
 const (
 	maxTrials  = 150             // renderings of one release for where its fields come from
 	maxGuesses = 12              // values that are tried for one field
-	maxTrying  = 2 * time.Second // since the first question: a denial waits for it
+	maxTrying  = 2 * time.Second // that they may take together: a denial waits for them
 	maxLeaves  = 20_000
 )
 
@@ -238,7 +238,7 @@ func (g *origins) begin() {
 	if g.begun {
 		return
 	}
-	g.begun, g.until, g.tried = true, time.Now().Add(maxTrying), map[string]followers{}
+	g.begun, g.left, g.tried = true, maxTrying, map[string]followers{}
 	g.objects = g.render(g.release)
 	loaded, err := g.chart.load()
 	if err != nil {
@@ -260,8 +260,9 @@ func (g *origins) render(r Release) []map[string]any {
 	if g.rendered++; g.rendered > maxTrials {
 		return nil
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), g.until)
+	ctx, cancel := context.WithTimeout(context.Background(), g.left)
 	defer cancel()
+	defer func(began time.Time) { g.left -= time.Since(began) }(time.Now())
 	p, err := g.chart.once(ctx, r, states[0], 1)
 	if err != nil {
 		return nil
@@ -398,7 +399,7 @@ func (g *origins) follow(l leaf) followers {
 	}
 	out := followers{}
 	g.tried[name] = out
-	if g.rendered >= maxTrials || time.Now().After(g.until) {
+	if g.rendered >= maxTrials || g.left <= 0 {
 		return out
 	}
 	var other any

@@ -20,8 +20,7 @@ func (r *review) applies() bool {
 	if !ok {
 		return false
 	}
-	return len(r.j.Index.Taking(account)) > 0 ||
-		slices.ContainsFunc(r.forms(), func(f *policies.Form) bool { return f.Unit.ServiceAccount == account })
+	return len(r.j.Index.Taking(account)) > 0
 }
 
 // account is the actor as units name service accounts: NAMESPACE:NAME. ok is false for one that is none.

@@ -15,7 +15,7 @@ func recordsReleases() []duty {
 	return []duty{on("secrets", "cud", "records the releases of Helm", releaseRecord)}
 }
 
-// takesReleases says whether the actor is the service account of a declared HelmRelease.
+// takesReleases says whether the actor is the service account of a declared HelmRelease, or was that of one which is to go.
 func (r *review) takesReleases() bool {
 	account, ok := r.account()
 	if !ok {

@@ -27,8 +27,8 @@ type Index interface {
 	// Unit returns a unit by what its form's Unit says (Kind, Namespace, Name), as the tip declares it; ok is false when the
 	// tip does not.
 	Unit(kind, namespace, name string) (unit policies.Unit, ok bool)
-	// Taking lists the units, as the tip declares them, whose objects a service account writes ("team-a:reconciler"); "" for those that
-	// no account is named for.
+	// Taking lists the units whose objects a service account writes ("team-a:reconciler"), as the tip declares them, and those of which
+	// an account wrote what the tip no longer declares; "" for those that no account is named for.
 	Taking(account string) []policies.Unit
 	// Opaque lists what accepted commits declare and nobody can render without a network or a key.
 	Opaque() []Opaque

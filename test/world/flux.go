@@ -101,6 +101,11 @@ func (w *World) startFlux() error {
 	if w.Sources, err = w.newFakeSources(); err != nil {
 		return err
 	}
+	if w.options.Helm {
+		if err := w.startHelm(); err != nil {
+			return err
+		}
+	}
 	if err := w.StartFlux(); err != nil {
 		return err
 	}

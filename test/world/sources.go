@@ -63,13 +63,40 @@ func (s *FakeSources) Fetch(ctx context.Context) error {
 	return first
 }
 
+// checkout writes the files of the artifact of a GitRepository into a folder of their own.
+func (s *FakeSources) checkout(ctx context.Context, namespace, name string) (string, error) {
+	s.one.Lock()
+	defer s.one.Unlock()
+	o, err := s.in.Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	url, _, _ := unstructured.NestedString(o.Object, "spec", "url")
+	revision, _, _ := unstructured.NestedString(o.Object, "status", "artifact", "revision")
+	_, commit, ok := strings.Cut(revision, "sha1:")
+	if !ok {
+		return "", fmt.Errorf("GitRepository %s/%s has no artifact", namespace, name)
+	}
+	folder, err := os.MkdirTemp(s.dir, "files-")
+	if err != nil {
+		return "", err
+	}
+	_, err = s.git(ctx, "--git-dir="+s.repository(url), "--work-tree="+folder, "checkout", "--quiet", "--force", commit, "--", ".")
+	return folder, err
+}
+
+// repository is the folder of the copy of a repository.
+func (s *FakeSources) repository(url string) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%x.git", sha256.Sum256([]byte(url)))[:20])
+}
+
 func (s *FakeSources) fetch(ctx context.Context, o *unstructured.Unstructured) error {
 	url, _, _ := unstructured.NestedString(o.Object, "spec", "url")
 	branch, _, _ := unstructured.NestedString(o.Object, "spec", "ref", "branch")
 	if branch == "" {
 		branch = "master"
 	}
-	repo := filepath.Join(s.dir, fmt.Sprintf("%x.git", sha256.Sum256([]byte(url)))[:20])
+	repo := s.repository(url)
 	if _, err := os.Stat(repo); err != nil {
 		if _, err := s.git(ctx, "init", "--quiet", "--bare", repo); err != nil {
 			return err

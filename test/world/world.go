@@ -1,7 +1,7 @@
 // Package world puts gitgate into a cluster as its users do, for tests and the demonstration: a real control plane, a real Git
 // repository behind HTTP with signed commits, the gitgate program as `gitgate serve` with the chart's webhook configuration and the
-// chart's permissions, and Flux's real kustomize-controller or a real Argo CD. Only two things are not the real ones: the gate runs beside the
-// cluster and not in a Pod, for there is no kubelet, and source-controller is a stand-in (FakeSources).
+// chart's permissions, and Flux's real kustomize-controller or a real Argo CD. What is not the real thing: the gate runs beside the
+// cluster and not in a Pod, for there is no kubelet, and source-controller and helm-controller are stand-ins (FakeSources, FakeHelmController).
 //
 // It knows the chart and the program from outside, as a user does, and imports nothing of the product. What the scenes are it does
 // not know: those are in test/e2e.
@@ -58,6 +58,7 @@ const (
 type Options struct {
 	Program string // of gitgate, as Build returns it
 	Flux    bool   // with kustomize-controller and, declared in Git, the unit "fleet" of clusters/prod
+	Helm    bool   // with a stand-in for Flux's helm-controller
 	Tenants bool   // Flux is locked down for tenants: --default-service-account=TenantAccount, --no-cross-namespace-refs
 
 	ArgoCD         bool              // with Argo CD and, declared in Git, the Application "root" of applications
@@ -90,7 +91,8 @@ type shared struct {
 	*controlplane.ControlPlane
 	Git     *gitserver.Server
 	Signer  *gitserver.Signer
-	Sources *FakeSources // nil without Flux
+	Sources *FakeSources        // nil without Flux
+	Helm    *FakeHelmController // nil without Options.Helm
 
 	ctx     context.Context
 	options Options
