@@ -81,6 +81,7 @@ const (
 type Handler struct {
 	o     Options
 	slots chan struct{}
+	crew  crew
 	room  room
 }
 
@@ -105,7 +106,7 @@ func New(o Options) (*Handler, error) {
 	if o.Stages == nil {
 		o.Stages = func(ctx context.Context, _ string) (context.Context, func()) { return ctx, func() {} }
 	}
-	h := &Handler{o: o, slots: make(chan struct{}, o.Concurrency)}
+	h := &Handler{o: o, slots: make(chan struct{}, o.Concurrency), crew: newCrew()}
 	h.room.left.Store(o.MaxInFlight)
 	return h, nil
 }
@@ -257,7 +258,7 @@ func (h *Handler) judge(ctx context.Context, rv *review) (answer, string) {
 	}
 	done := make(chan judged, 1)
 	ctx, end := h.o.Stages(ctx, "judge")
-	go func() {
+	h.crew.do(func() {
 		j := judged{unjudged(rv.uid, "a bug in gitgate"), "panic"}
 		defer func() {
 			if v := recover(); v != nil {
@@ -276,7 +277,7 @@ func (h *Handler) judge(ctx context.Context, rv *review) (answer, string) {
 			h.o.Seen(c, &decision)
 		}
 		j = judged{h.answerOf(rv.uid, &decision, s), decision.Verdict().String()}
-	}()
+	})
 	select {
 	case j := <-done:
 		end()

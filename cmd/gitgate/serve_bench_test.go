@@ -86,9 +86,22 @@ func servedBy(t testing.TB, e *policies.Engine) *webhook.Handler {
 	return h
 }
 
-// The handler alone, with an update of a Deployment of 10 kB and 20 policies.
+// The handler alone, with an update of a Deployment of 10 kB: with 20 policies that have nothing against it, and with what
+// examples/fleet has.
 func BenchmarkHandler(b *testing.B) {
-	h, body := servedBy(b, twenty(b)), deploymentReview(b)
+	for _, bc := range []struct {
+		name   string
+		engine *policies.Engine
+		body   string
+	}{
+		{"twenty-policies", twenty(b), deploymentReview(b)},
+		{"example", openDoors(b, "../../examples/fleet/gitgate.yaml").serve.Engine, strings.ReplaceAll(strings.ReplaceAll(deploymentReview(b), `"labels":{"app":"web","env":"prod"}`, `"labels":{"app":"web","team":"storefront"}`), `"labels":{"app":"web"}},"spec":{`, `"labels":{"app":"web","team":"storefront"}},"spec":{`)},
+	} {
+		b.Run(bc.name, func(b *testing.B) { benchmarkHandler(b, servedBy(b, bc.engine), bc.body) })
+	}
+}
+
+func benchmarkHandler(b *testing.B, h *webhook.Handler, body string) {
 	var mu sync.Mutex
 	var took []time.Duration
 	b.ReportAllocs()

@@ -264,3 +264,23 @@ func places(err error) []string {
 	slices.Sort(out)
 	return out
 }
+
+// JMESPath's sort_by sorts the list that it is given, in place: it must not be a list of the object, which other policies judge.
+func TestAPolicyThatSortsLeavesTheObjectAsItIs(t *testing.T) {
+	t.Parallel()
+	e := engine(t, validate("Pod", `
+validate:
+  message: "first is {{ sort_by(request.object.spec.containers, &name)[0].name }}"
+  deny: {}
+`))
+	pod := decode(t, "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: n}\nspec: {containers: [{name: z, image: i}, {name: b, image: i}]}\n")[0]
+	d := e.Decide(t.Context(), creation(pod))
+	if got := d.Results[0].Finding.Violations; len(got) != 1 || got[0].Message != "first is b" {
+		t.Fatalf("told %+v", d.Results[0])
+	}
+	for i, want := range []string{"z", "b"} {
+		if got, _ := policies.Lookup(pod.Map(), policies.Path{"spec", "containers", i, "name"}); got != want {
+			t.Errorf("container %d is %v, want %s", i, got, want)
+		}
+	}
+}

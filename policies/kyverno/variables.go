@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 )
@@ -158,37 +159,53 @@ func copied(v any) any {
 	}
 }
 
-// floats copies v as a JSON decoder would have made it: every number a float64, as JMESPath wants them.
+// floats is v as a JSON decoder would have made it: every number a float64, as JMESPath wants them. Lists are copies, for JMESPath's
+// sort_by sorts in place; maps are shared where nothing in them differs.
 func floats(v any) any {
+	out, _ := floated(v)
+	return out
+}
+
+func floated(v any) (out any, differs bool) {
 	switch v := v.(type) {
 	case map[string]any:
-		out := make(map[string]any, len(v))
+		var copied map[string]any
 		for k, item := range v {
-			out[k] = floats(item)
+			if item, differs := floated(item); differs {
+				if copied == nil {
+					copied = maps.Clone(v)
+				}
+				copied[k] = item
+			}
 		}
-		return out
+		switch {
+		case copied != nil:
+			return copied, true
+		case v == nil:
+			return map[string]any{}, true
+		}
+		return v, false
 	case []any:
-		out := make([]any, len(v))
+		list := make([]any, len(v))
 		for i, item := range v {
-			out[i] = floats(item)
+			list[i], _ = floated(item)
 		}
-		return out
+		return list, true
 	case int64:
-		return float64(v)
+		return float64(v), true
 	case int:
-		return float64(v)
+		return float64(v), true
 	case nil, string, bool, float64:
-		return v
+		return v, false
 	default:
 		// A function of Kyverno's gave a type of its own, as items() does: what a JSON decoder makes of it.
 		text, err := json.Marshal(v)
 		if err != nil {
-			return v
+			return v, false
 		}
-		var out any
 		if err := json.Unmarshal(text, &out); err != nil {
-			return v
+			return v, false
 		}
-		return out
+		return out, true
 	}
 }

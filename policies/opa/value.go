@@ -3,6 +3,7 @@ package opa
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -68,6 +69,23 @@ func Named(o *policies.Object) (*ast.Term, error) {
 }
 
 type namedKey struct{}
+
+// Lazy is what Named is, made of o only as far as somebody looks: of most objects the larger part, who manages their fields and what
+// they were last, is asked for by no policy. It is for one goroutine and not to be kept.
+func Lazy(o *policies.Object) (*ast.Term, error) {
+	root, ok := o.Value().(map[string]any)
+	if !ok {
+		return Value(o)
+	}
+	if meta, ok := root["metadata"].(map[string]any); ok && o.Name == "" {
+		prefix, _ := meta["generateName"].(string)
+		if _, has := meta["name"]; !has && prefix != "" {
+			meta, root = maps.Clone(meta), maps.Clone(root)
+			meta["name"], root["metadata"] = prefix+GeneratedSuffix, meta
+		}
+	}
+	return ast.NewTerm(ast.LazyObject(root)), nil
+}
 
 // GeneratedSuffix has the length and the letters of what the API server appends to metadata.generateName
 // (k8s.io/apiserver/pkg/storage/names).

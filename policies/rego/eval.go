@@ -112,17 +112,13 @@ func (s *suite) askTogether(ctx context.Context, c *policies.Change, plan *plan,
 			return false
 		}
 	}
-	object, err := opa.Named(c.Subject())
-	if err != nil {
-		return false
-	}
 	bindings, undefined, err := s.run(ctx, plan.together, seen, txn)
 	if err != nil || len(undefined) > 0 {
 		seen.forget() // the packages are to meet it themselves
 		return false
 	}
 	for _, q := range plan.objects {
-		finding, err := read(s.packages[q.index], q, bindings, object.Value, c.Subject().Origin.File)
+		finding, err := read(s.packages[q.index], q, bindings, seen.term.Value, c.Subject().Origin.File)
 		out[q.index] = answer{finding, err}
 	}
 	return true
@@ -143,11 +139,11 @@ func (s *suite) ask(ctx context.Context, c *policies.Change, q query, in *inputs
 		if err != nil {
 			return answer{err: s.failure(p, err)}
 		}
-		object, err := opa.Named(c.Subject())
+		object, err := in.subject()
 		if err != nil {
 			return answer{err: err}
 		}
-		finding, err := read(p, q, bindings, object.Value, c.Subject().Origin.File)
+		finding, err := read(p, q, bindings, object.term.Value, c.Subject().Origin.File)
 		if err == nil {
 			finding.Evidence = append(finding.Evidence, s.undefined(undefined)...)
 		}
@@ -263,21 +259,25 @@ type inputs struct {
 	reviews map[policies.Operation]*input
 }
 
-func (in *inputs) of(p *pkg, op policies.Operation) (*input, error) {
-	known := in.object
-	if p.isReview() {
-		known = in.reviews[op]
-	}
-	if known != nil {
-		return known, nil
-	}
-	if !p.isReview() {
-		t, err := opa.Named(in.change.Subject())
-		if err != nil {
-			return nil, err
-		}
-		in.object = &input{term: t, virtual: topdown.NewVirtualCache()}
+// subject is the object that the change is about.
+func (in *inputs) subject() (*input, error) {
+	if in.object != nil {
 		return in.object, nil
+	}
+	t, err := opa.Lazy(in.change.Subject())
+	if err != nil {
+		return nil, err
+	}
+	in.object = &input{term: t, virtual: topdown.NewVirtualCache()}
+	return in.object, nil
+}
+
+func (in *inputs) of(p *pkg, op policies.Operation) (*input, error) {
+	if !p.isReview() {
+		return in.subject()
+	}
+	if known := in.reviews[op]; known != nil {
+		return known, nil
 	}
 	t, err := reviewOf(in.change, op)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -23,7 +25,34 @@ import (
 var (
 	measure = flag.Bool("measure", false, "measure what the gate adds to a request, beside an empty webhook")
 	rounds  = flag.Int("rounds", 4, "how often each side has its turn, with -measure")
+	profile = flag.String("gate-profile", "", "write the gate's CPU profile of one more turn to this file, with -measure")
 )
+
+// What judges is what examples/fleet has, and the trace.
+const costlyConfig = `policies:
+  - path: policies/
+  - library: pod-security/baseline
+  - library: best-practices/plaintext-secrets
+  - library: best-practices/rbac-cluster-admin
+  - {library: best-practices/network-policy, action: deny}
+writers: [{name: measure, users: [measure], writes: [{kinds: [ConfigMap]}]}]
+`
+
+const costly = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: cost, labels: {app: web, team: platform}}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web, team: platform}}
+    spec:
+      containers:
+        - name: web
+          image: registry.example.com/storefront/web:2.14.0
+          ports: [{name: http, containerPort: 8080}]
+          resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {cpu: 500m, memory: 128Mi}}
+`
 
 // TestWhatTheGateAdds measures requests to one API server without a webhook, with one that answers at once, and with the gate, in
 // turn. It asserts nothing: the figures are told with -measure -v.
@@ -31,14 +60,23 @@ func TestWhatTheGateAdds(t *testing.T) {
 	if !*measure {
 		t.Skip("measures only with -measure")
 	}
-	w := start(t, world.Options{
-		Config: "policies: [{library: pod-security/restricted, action: audit}, {library: best-practices, action: audit}]\nwriters: [{name: measure, users: [measure], writes: [{kinds: [ConfigMap]}]}]\n",
-		Files: map[string]string{
-			"clusters/prod/ns.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: cost}\n", "clusters/prod/web.yaml": deployment("cost", "web", 1, image),
-		},
-	})
+	files := map[string]string{
+		"clusters/prod/ns.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: cost, labels: {team: platform}}\n", "clusters/prod/web.yaml": costly,
+	}
+	policies, err := filepath.Glob("../../examples/fleet/policies/*")
+	if err != nil || len(policies) == 0 {
+		t.Fatal("policies of the example: ", err)
+	}
+	for _, name := range policies {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["policies/"+filepath.Base(name)] = string(text)
+	}
+	w := start(t, world.Options{Config: costlyConfig, Files: files, Gate: []string{"--pprof"}})
 	groups := controlplane.ServiceAccountGroups(world.FluxNamespace)
-	web, err := json.Marshal(object(t, deployment("cost", "web", 1, image)))
+	web, err := json.Marshal(object(t, costly))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +95,7 @@ func TestWhatTheGateAdds(t *testing.T) {
 	}{
 		{"create configmap", func() error {
 			n++
-			_, err := maps.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": fmt.Sprint("m-", n), "namespace": "cost"}, "data": map[string]any{"k": "v"}}}, metav1.CreateOptions{})
+			_, err := maps.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": fmt.Sprint("m-", n), "namespace": "cost", "labels": map[string]any{"team": "platform"}}, "data": map[string]any{"k": "v"}}}, metav1.CreateOptions{})
 			return err
 		}},
 		{"apply deployment", func() error {
@@ -92,6 +130,9 @@ func TestWhatTheGateAdds(t *testing.T) {
 		w.Unguarded(round("none"))
 		w.GuardedBy(empty.URL, round("empty"))
 		round("gate")()
+	}
+	if *profile != "" {
+		w.ProfileGate(*profile, func() { round("gate, under the profiler")() })
 	}
 	for _, r := range requests {
 		at := func(door string, share float64) time.Duration {

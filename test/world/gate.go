@@ -160,6 +160,24 @@ func (w *World) askGate(path string) (int, string, error) {
 	return answer.StatusCode, string(text), err
 }
 
+// ProfileGate writes to a file where the gate spends its time while work is done. The gate needs the flag --pprof.
+func (w *World) ProfileGate(file string, work func()) {
+	w.t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		answer, err := http.Get("http://" + w.gate.health + "/debug/pprof/profile?seconds=4")
+		if err != nil {
+			done <- err
+			return
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		done <- errors.Join(err, os.WriteFile(file, text, 0o644))
+	}()
+	work()
+	w.must("profile of the gate", <-done)
+}
+
 // Metric is the sum of the values of a metric's series whose labels contain each of the given texts (`class="derived"`); 0 when there
 // are none.
 func (w *World) Metric(name string, labels ...string) float64 {
