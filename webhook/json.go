@@ -11,7 +11,8 @@ import (
 
 // parser reads one JSON text (RFC 8259) into maps, lists, strings, bools, nil, int64 for whole numbers that fit, and float64: what
 // policies.NewObject wants. It is strict where encoding/json is not (a key twice, broken UTF-8), bounded in depth and in the number
-// of values, and makes no copy of strings without escapes: they share the text's memory.
+// of values, and makes no copy of strings without escapes: they share the text's memory. What request.oldObject has word for word as
+// request.object has it is read once, and both share it.
 type parser struct {
 	text   string
 	at     int
@@ -21,7 +22,22 @@ type parser struct {
 	level   int
 	request bool   // inside the field request of the outermost map
 	uid     string // of the field request.uid as soon as it was read, so that a text that breaks off later can be answered
+
+	inside bool   // inside request.object or request.oldObject
+	again  bool   // inside the latter
+	parent string // the field of the object that is read
+	parts  []part // of request.object
 }
+
+// part is a map or list of request.object: a field of it, or of one of its fields.
+type part struct {
+	parent, key string // parent is "" for a field of the object itself
+	text        string
+	value       any
+}
+
+// maxParts bounds how many are remembered, and so how many a part of request.oldObject is compared with.
+const maxParts = 64
 
 // parseJSON reads all of text. uid is request.uid also when there is an error further on.
 func parseJSON(text string, depth, values int) (v any, uid string, err error) {
@@ -151,10 +167,7 @@ func (p *parser) object() (map[string]any, error) {
 			return nil, p.wrong("expected a colon after a key")
 		}
 		p.at++
-		if p.level == 1 {
-			p.request = key == "request"
-		}
-		v, err := p.value()
+		v, err := p.member(key)
 		if err != nil {
 			return nil, err
 		}
@@ -175,6 +188,39 @@ func (p *parser) object() (map[string]any, error) {
 			return nil, p.wrong("expected a comma or } in a map")
 		}
 	}
+}
+
+// member reads the value of a key of the map that is read.
+func (p *parser) member(key string) (any, error) {
+	parent := ""
+	switch p.level {
+	case 1:
+		p.request = key == "request"
+	case 2:
+		p.inside, p.again = p.request && (key == "object" || key == "oldObject"), key == "oldObject"
+	case 3:
+		p.parent = key
+	case 4:
+		parent = p.parent
+	}
+	if c := p.next(); !p.inside || p.level != 3 && p.level != 4 || c != '{' && c != '[' {
+		return p.value()
+	}
+	if p.again {
+		for i := range p.parts {
+			if known := &p.parts[i]; known.key == key && known.parent == parent && strings.HasPrefix(p.text[p.at:], known.text) {
+				p.at += len(known.text)
+				return known.value, nil
+			}
+		}
+		return p.value()
+	}
+	from := p.at
+	v, err := p.value()
+	if err == nil && len(p.parts) < maxParts {
+		p.parts = append(p.parts, part{parent, key, p.text[from:p.at], v})
+	}
+	return v, err
 }
 
 func (p *parser) array() ([]any, error) {

@@ -93,9 +93,39 @@ func TestTheParserReadsWhatJSONIs(t *testing.T) {
 	}
 }
 
+// What an update leaves as it was is read once.
+func TestTheOldObjectSharesWhatIsWrittenAlike(t *testing.T) {
+	t.Parallel()
+	text := `{"request":{"object":{"spec":{"a":{"b":[1]},"c":{"d":1}},"status":{"e":1}},"oldObject":{"spec":{"a":{"b":[1]},"c":{"d":2}},"status":{"e":1},"f":{"e":1}}}}`
+	got, _, err := parseJSON(text, 10, 100)
+	want, libErr := library(text)
+	if err != nil || libErr != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("got %v (%v), want %v (%v)", got, err, want, libErr)
+	}
+	at := func(path ...string) uintptr {
+		v := got
+		for _, step := range append([]string{"request"}, path...) {
+			v = v.(map[string]any)[step]
+		}
+		return reflect.ValueOf(v).Pointer()
+	}
+	for _, tc := range []struct {
+		path []string
+		one  bool
+	}{{[]string{"spec", "a"}, true}, {[]string{"status"}, true}, {[]string{"spec"}, false}, {[]string{"spec", "c"}, false}} {
+		if one := at(append([]string{"object"}, tc.path...)...) == at(append([]string{"oldObject"}, tc.path...)...); one != tc.one {
+			t.Errorf("%v is one: %t, want %t", tc.path, one, tc.one)
+		}
+	}
+	if at("oldObject", "f") == at("object", "status") {
+		t.Error("fields of other names are one")
+	}
+}
+
 // What the parser takes, encoding/json takes too, and both make the same of it.
 func FuzzParser(f *testing.F) {
-	for _, seed := range []string{`{"request":{"uid":"u"}}`, `[1,2.5,"\u00e9",null]`, `{"a":{"b":[]}}`, `"\ud83d\ude00"`, `1e5`, "{\"a\":\"\xff\"}"} {
+	for _, seed := range []string{`{"request":{"uid":"u"}}`, `[1,2.5,"\u00e9",null]`, `{"a":{"b":[]}}`, `"\ud83d\ude00"`, `1e5`, "{\"a\":\"\xff\"}",
+		`{"request":{"object":{"spec":{"a":{"b":[1]},"c":[{}]},"l":[1]},"oldObject":{"l":[1],"spec":{"c":[{}],"a":{"b":[2]}},"x":{"a":{"b":[1]}}}}}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -132,6 +132,7 @@ func (s *served) post(path string) (int, error) {
 
 func TestRequestsInWorkAreFinishedWhileTheServerDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // goroutines that are kept for the next request end
 		slow := func(context.Context, *policies.Change) (policies.Finding, error) {
 			time.Sleep(9 * time.Second)
 			return policies.Finding{}, nil
@@ -182,6 +183,7 @@ func TestRequestsInWorkAreFinishedWhileTheServerDrains(t *testing.T) {
 
 func TestReadinessSaysWhyNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // goroutines that are kept for the next request end
 		s := serve(t, handler(t, webhook.Options{State: state(t, everything("p", policies.Deny, passes))}))
 		why := errors.New("policies are not loaded")
 		s.ready.Store(&why)
@@ -207,6 +209,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				defer time.Sleep(time.Minute) // goroutines that are kept for the next request end
 				s := serve(t, handler(t, webhook.Options{State: state(t, everything("p", policies.Deny, passes))}))
 				c, err := s.dialTLS(t.Context())
 				if err != nil {

@@ -18,6 +18,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"gitgate.dev/gitgate/policies"
@@ -79,10 +80,11 @@ const (
 
 // Handler answers AdmissionReviews. Safe for concurrent use.
 type Handler struct {
-	o     Options
-	slots chan struct{}
-	crew  crew
-	room  room
+	o      Options
+	slots  chan struct{}
+	crew   crew
+	room   room
+	chunks sync.Pool // of *[chunkSize]byte
 }
 
 // New makes a handler.
@@ -107,6 +109,7 @@ func New(o Options) (*Handler, error) {
 		o.Stages = func(ctx context.Context, _ string) (context.Context, func()) { return ctx, func() {} }
 	}
 	h := &Handler{o: o, slots: make(chan struct{}, o.Concurrency), crew: newCrew()}
+	h.chunks.New = func() any { return new([chunkSize]byte) }
 	h.room.left.Store(o.MaxInFlight)
 	return h, nil
 }
@@ -393,7 +396,8 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request) (body string, hel
 	if r.ContentLength > 0 {
 		b.Grow(int(min(r.ContentLength, mostReserved)))
 	}
-	var chunk [chunkSize]byte
+	chunk := h.chunks.Get().(*[chunkSize]byte)
+	defer h.chunks.Put(chunk)
 	for {
 		n, err := in.Read(chunk[:])
 		// A client is charged for what it has sent, not for what it says it will send.

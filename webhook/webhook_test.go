@@ -379,6 +379,7 @@ func TestAJudgeThatHangsIsUnsureInTime(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				defer time.Sleep(time.Minute) // goroutines that are kept for the next request end
 				release := make(chan struct{})
 				hangs := func(context.Context, *policies.Change) (policies.Finding, error) {
 					<-release
@@ -478,6 +479,7 @@ func TestRequestsWaitForAPlaceAndNoneIsLost(t *testing.T) {
 
 func TestWhenAllPlacesHangTheNextRequestIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // goroutines that are kept for the next request end
 		release := make(chan struct{})
 		hangs := func(context.Context, *policies.Change) (policies.Finding, error) {
 			<-release
