@@ -2,6 +2,8 @@ package kyverno
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	imageutils "github.com/kyverno/kyverno/pkg/utils/image"
@@ -11,9 +13,28 @@ import (
 
 type untypedKey struct{}
 
-// untyped is o with every number a float64, made once.
+// untyped is o with every number a float64, made once. There are none in metadata.managedFields, which are often half of an object.
 func untyped(o *policies.Object) map[string]any {
-	v, err := o.Derive(untypedKey{}, func() (any, error) { return floats(o.Settled()), nil })
+	v, err := o.Derive(untypedKey{}, func() (any, error) {
+		root := o.Settled()
+		meta, _ := root["metadata"].(map[string]any)
+		managed, ok := meta["managedFields"].([]any)
+		if !ok {
+			return floats(root), nil
+		}
+		rest := maps.Clone(meta)
+		delete(rest, "managedFields")
+		rest = maps.Clone(floats(rest).(map[string]any))
+		rest["managedFields"] = slices.Clone(managed)
+		out := make(map[string]any, len(root))
+		for k, v := range root {
+			if k != "metadata" {
+				out[k] = floats(v)
+			}
+		}
+		out["metadata"] = rest
+		return out, nil
+	})
 	if err != nil {
 		return nil
 	}
