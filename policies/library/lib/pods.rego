@@ -3,20 +3,30 @@ package library.pods
 
 words := {"containers": "container", "initContainers": "init container", "ephemeralContainers": "ephemeral container"}
 
-# containers are all containers of the Pod: where each stands, what messages call it, and what it says.
-containers := [{"path": ["spec", field, i], "name": sprintf("%s %s", [word, object.get(c, "name", "without a name")]), "spec": c} |
-	some field, word in words
+# containers are all containers of the Pod. Where one stands and what messages call it, path and name tell, once there is something to tell.
+containers := [{"field": field, "index": i, "below": [], "container": c, "spec": c} |
+	some field, _ in words
 	some i, c in input.spec[field]
 ]
 
 # contexts are the security contexts that are written: the Pod's and those of its containers.
 contexts := array.concat(
-	[{"path": ["spec", "securityContext"], "name": "the Pod", "spec": c} | c := input.spec.securityContext],
-	[{"path": array.concat(c.path, ["securityContext"]), "name": c.name, "spec": c.spec.securityContext} |
+	[{"field": "", "spec": c} | c := input.spec.securityContext],
+	[{"field": c.field, "index": c.index, "below": ["securityContext"], "container": c.spec, "spec": c.spec.securityContext} |
 		some c in containers
 		c.spec.securityContext
 	],
 )
+
+# name is what messages call a container, or whose security context it is.
+name(c) := "the Pod" if c.field == ""
+
+name(c) := sprintf("%s %s", [words[c.field], object.get(c.container, "name", "without a name")]) if c.field != ""
+
+# path is where it stands.
+path(c) := ["spec", "securityContext"] if c.field == ""
+
+path(c) := array.concat(["spec", c.field, c.index], c.below) if c.field != ""
 
 # windows holds for a Pod that says it runs on Windows, where Linux's security contexts mean nothing.
 windows if input.spec.os.name == "windows"

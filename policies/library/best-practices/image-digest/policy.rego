@@ -12,8 +12,8 @@ package library.best_practices.image_digest
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("image %s of %s is not named by a digest, expected @sha256: and the digest behind the name", [image, c.name]),
-	"path": array.concat(c.path, ["image"]),
+	"msg": sprintf("image %s of %s is not named by a digest, expected @sha256: and the digest behind the name", [image, pods.name(c)]),
+	"path": array.concat(pods.path(c), ["image"]),
 	"fix": "add the digest behind the tag: name:tag@sha256:…",
 } if {
 	some c in pods.containers

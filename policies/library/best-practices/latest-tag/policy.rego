@@ -11,8 +11,8 @@ package library.best_practices.latest_tag
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("image %s of %s has no tag, expected one that says the version", [image, c.name]),
-	"path": array.concat(c.path, ["image"]),
+	"msg": sprintf("image %s of %s has no tag, expected one that says the version", [image, pods.name(c)]),
+	"path": array.concat(pods.path(c), ["image"]),
 	"fix": "name the version, or better the digest",
 } if {
 	some c in pods.containers
@@ -23,8 +23,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("image %s of %s has the tag latest, expected one that says the version", [image, c.name]),
-	"path": array.concat(c.path, ["image"]),
+	"msg": sprintf("image %s of %s has the tag latest, expected one that says the version", [image, pods.name(c)]),
+	"path": array.concat(pods.path(c), ["image"]),
 	"fix": "name the version, or better the digest",
 } if {
 	some c in pods.containers

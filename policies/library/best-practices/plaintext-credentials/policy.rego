@@ -44,8 +44,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s has %s in the environment variable %s, expected a reference to a Secret", [c.name, what, e.name]),
-	"path": array.concat(c.path, ["env", i, "name"]),
+	"msg": sprintf("%s has %s in the environment variable %s, expected a reference to a Secret", [pods.name(c), what, e.name]),
+	"path": array.concat(pods.path(c), ["env", i, "name"]),
 	"fix": "move it to a Secret that is encrypted or kept elsewhere, and refer to that; and change it, since it is known now",
 } if {
 	some c in pods.containers
@@ -54,8 +54,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s has %s in its %s, expected a reference to a Secret", [c.name, what, field]),
-	"path": array.concat(c.path, [field]),
+	"msg": sprintf("%s has %s in its %s, expected a reference to a Secret", [pods.name(c), what, field]),
+	"path": array.concat(pods.path(c), [field]),
 	"fix": "move it to a Secret that is encrypted or kept elsewhere, and refer to that; and change it, since it is known now",
 } if {
 	some c in pods.containers
@@ -65,8 +65,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s has a value in the environment variable %s, expected a reference to a Secret", [c.name, e.name]),
-	"path": array.concat(c.path, ["env", i, "name"]),
+	"msg": sprintf("%s has a value in the environment variable %s, expected a reference to a Secret", [pods.name(c), e.name]),
+	"path": array.concat(pods.path(c), ["env", i, "name"]),
 	"fix": "move it to a Secret that is encrypted or kept elsewhere, and refer to that with valueFrom; and change it, since it is known now",
 } if {
 	some c in pods.containers

@@ -14,8 +14,8 @@ package library.best_practices.probes
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s listens and has no readiness probe, expected readinessProbe", [c.name]),
-	"path": array.concat(c.path, ["readinessProbe"]),
+	"msg": sprintf("%s listens and has no readiness probe, expected readinessProbe", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["readinessProbe"]),
 	"fix": "set readinessProbe to a request that succeeds once the container can serve",
 } if {
 	some c in listening
@@ -23,8 +23,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s listens and has no liveness probe, expected livenessProbe", [c.name]),
-	"path": array.concat(c.path, ["livenessProbe"]),
+	"msg": sprintf("%s listens and has no liveness probe, expected livenessProbe", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["livenessProbe"]),
 	"fix": "set livenessProbe to a request that fails only when a new start would help",
 } if {
 	some c in listening
@@ -34,7 +34,7 @@ deny contains {
 listening := [c |
 	lasting
 	some c in pods.containers
-	c.path[1] == "containers"
+	c.field == "containers"
 	count(object.get(c.spec, "ports", [])) > 0
 ]
 

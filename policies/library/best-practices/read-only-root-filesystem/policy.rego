@@ -12,12 +12,12 @@ package library.best_practices.read_only_root_filesystem
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s can write its root filesystem, expected securityContext.readOnlyRootFilesystem to be true", [c.name]),
-	"path": array.concat(c.path, ["securityContext", "readOnlyRootFilesystem"]),
+	"msg": sprintf("%s can write its root filesystem, expected securityContext.readOnlyRootFilesystem to be true", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["securityContext", "readOnlyRootFilesystem"]),
 	"fix": "set securityContext.readOnlyRootFilesystem: true, and mount an emptyDir where it has to write",
 } if {
 	not pods.windows
 	some c in pods.containers
-	c.path[1] != "ephemeralContainers"
+	c.field != "ephemeralContainers"
 	not c.spec.securityContext.readOnlyRootFilesystem == true
 }

@@ -16,12 +16,12 @@ import data.library.pods
 needed := [["requests", "cpu"], ["requests", "memory"], ["limits", "memory"]]
 
 deny contains {
-	"msg": sprintf("%s has no resources.%s, expected requests of CPU and memory and a limit of memory", [c.name, concat(" and no resources.", missing)]),
-	"path": array.concat(c.path, ["resources"]),
+	"msg": sprintf("%s has no resources.%s, expected requests of CPU and memory and a limit of memory", [pods.name(c), concat(" and no resources.", missing)]),
+	"path": array.concat(pods.path(c), ["resources"]),
 	"fix": "set resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {memory: 128Mi}}, with what the container uses",
 } if {
 	some c in pods.containers
-	c.path[1] != "ephemeralContainers"
+	c.field != "ephemeralContainers"
 	missing := [concat(".", n) | some n in needed; not given(c.spec, n); not given(input.spec, n)]
 	count(missing) > 0
 }

@@ -12,8 +12,8 @@ package library.best_practices.secrets_in_environment
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s has the Secret %s in the environment variable %s, expected a file", [c.name, e.valueFrom.secretKeyRef.name, e.name]),
-	"path": array.concat(c.path, ["env", i, "valueFrom", "secretKeyRef"]),
+	"msg": sprintf("%s has the Secret %s in the environment variable %s, expected a file", [pods.name(c), e.valueFrom.secretKeyRef.name, e.name]),
+	"path": array.concat(pods.path(c), ["env", i, "valueFrom", "secretKeyRef"]),
 	"fix": "mount the Secret as a volume, and have the application read the file",
 } if {
 	some c in pods.containers
@@ -22,8 +22,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s has every key of the Secret %s in its environment, expected files", [c.name, from.secretRef.name]),
-	"path": array.concat(c.path, ["envFrom", i, "secretRef"]),
+	"msg": sprintf("%s has every key of the Secret %s in its environment, expected files", [pods.name(c), from.secretRef.name]),
+	"path": array.concat(pods.path(c), ["envFrom", i, "secretRef"]),
 	"fix": "mount the Secret as a volume, and have the application read the files",
 } if {
 	some c in pods.containers

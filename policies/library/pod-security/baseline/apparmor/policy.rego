@@ -11,8 +11,8 @@ package library.pod_security.baseline.apparmor
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("AppArmor's profile of %s is %v, expected RuntimeDefault or Localhost", [c.name, profile.type]),
-	"path": array.concat(c.path, ["appArmorProfile", "type"]),
+	"msg": sprintf("AppArmor's profile of %s is %v, expected RuntimeDefault or Localhost", [pods.name(c), profile.type]),
+	"path": array.concat(pods.path(c), ["appArmorProfile", "type"]),
 	"fix": "remove appArmorProfile, or set its type to RuntimeDefault",
 } if {
 	some c in pods.contexts

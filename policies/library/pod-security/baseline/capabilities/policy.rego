@@ -16,8 +16,8 @@ usual := {
 }
 
 deny contains {
-	"msg": sprintf("%s adds the capability %v, expected none or one of %s", [c.name, capability, concat(", ", usual)]),
-	"path": array.concat(c.path, ["securityContext", "capabilities", "add", i]),
+	"msg": sprintf("%s adds the capability %v, expected none or one of %s", [pods.name(c), capability, concat(", ", usual)]),
+	"path": array.concat(pods.path(c), ["securityContext", "capabilities", "add", i]),
 	"fix": sprintf("remove %v from securityContext.capabilities.add", [capability]),
 } if {
 	some c in pods.containers

@@ -11,8 +11,8 @@ package library.pod_security.baseline.host_ports
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s takes port %v of its node, expected no hostPort", [c.name, port.hostPort]),
-	"path": array.concat(c.path, ["ports", i, "hostPort"]),
+	"msg": sprintf("%s takes port %v of its node, expected no hostPort", [pods.name(c), port.hostPort]),
+	"path": array.concat(pods.path(c), ["ports", i, "hostPort"]),
 	"fix": "remove hostPort, and make the port reachable by a Service",
 } if {
 	some c in pods.containers

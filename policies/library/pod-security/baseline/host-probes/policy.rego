@@ -11,17 +11,31 @@ package library.pod_security.baseline.host_probes
 import data.library.kubernetes
 import data.library.pods
 
-handlers := [["livenessProbe"], ["readinessProbe"], ["startupProbe"], ["lifecycle", "postStart"], ["lifecycle", "preStop"]]
-
 deny contains {
-	"msg": sprintf("%s of %s asks the host %v, expected no host: the Pod itself is asked then", [concat(".", handler), c.name, host]),
-	"path": array.concat(c.path, array.concat(handler, [action, "host"])),
-	"fix": sprintf("remove %s.%s.host", [concat(".", handler), action]),
+	"msg": sprintf("%s of %s asks the host %v, expected no host: the Pod itself is asked then", [probe, pods.name(c), handler.host]),
+	"path": array.concat(pods.path(c), [probe, action, "host"]),
+	"fix": sprintf("remove %s.%s.host", [probe, action]),
 } if {
 	kubernetes.minor >= 34
 	some c in pods.containers
-	some handler in handlers
-	some action in ["httpGet", "tcpSocket"]
-	host := object.get(c.spec, array.concat(handler, [action, "host"]), "")
-	host != ""
+	some probe in ["livenessProbe", "readinessProbe", "startupProbe"]
+	some action, handler in c.spec[probe]
+	asks(action, handler)
+}
+
+deny contains {
+	"msg": sprintf("lifecycle.%s of %s asks the host %v, expected no host: the Pod itself is asked then", [hook, pods.name(c), handler.host]),
+	"path": array.concat(pods.path(c), ["lifecycle", hook, action, "host"]),
+	"fix": sprintf("remove lifecycle.%s.%s.host", [hook, action]),
+} if {
+	kubernetes.minor >= 34
+	some c in pods.containers
+	some hook in ["postStart", "preStop"]
+	some action, handler in c.spec.lifecycle[hook]
+	asks(action, handler)
+}
+
+asks(action, handler) if {
+	action in {"httpGet", "tcpSocket"}
+	handler.host != ""
 }

@@ -11,8 +11,8 @@ package library.pod_security.baseline.host_process
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s runs as a process of its Windows node, expected windowsOptions.hostProcess to be false or not set", [c.name]),
-	"path": array.concat(c.path, ["windowsOptions", "hostProcess"]),
+	"msg": sprintf("%s runs as a process of its Windows node, expected windowsOptions.hostProcess to be false or not set", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["windowsOptions", "hostProcess"]),
 	"fix": "remove windowsOptions.hostProcess",
 } if {
 	some c in pods.contexts

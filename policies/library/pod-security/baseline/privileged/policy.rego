@@ -11,8 +11,8 @@ package library.pod_security.baseline.privileged
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s is privileged, expected securityContext.privileged to be false or not set", [c.name]),
-	"path": array.concat(c.path, ["securityContext", "privileged"]),
+	"msg": sprintf("%s is privileged, expected securityContext.privileged to be false or not set", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["securityContext", "privileged"]),
 	"fix": "remove securityContext.privileged, and add the capabilities that are needed one by one",
 } if {
 	some c in pods.containers

@@ -12,8 +12,8 @@ import data.library.kubernetes
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("the seccomp profile of %s is %v, expected RuntimeDefault or Localhost", [c.name, object.get(profile, "type", "not named")]),
-	"path": array.concat(c.path, ["seccompProfile", "type"]),
+	"msg": sprintf("the seccomp profile of %s is %v, expected RuntimeDefault or Localhost", [pods.name(c), object.get(profile, "type", "not named")]),
+	"path": array.concat(pods.path(c), ["seccompProfile", "type"]),
 	"fix": "set seccompProfile.type to RuntimeDefault",
 } if {
 	kubernetes.minor >= 19

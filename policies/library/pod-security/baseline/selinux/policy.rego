@@ -14,8 +14,8 @@ import data.library.pods
 types := {"container_t", "container_init_t", "container_kvm_t"} | {"container_engine_t" | kubernetes.minor >= 31}
 
 deny contains {
-	"msg": sprintf("the SELinux type of %s is %v, expected none or one of %s", [c.name, type, concat(", ", types)]),
-	"path": array.concat(c.path, ["seLinuxOptions", "type"]),
+	"msg": sprintf("the SELinux type of %s is %v, expected none or one of %s", [pods.name(c), type, concat(", ", types)]),
+	"path": array.concat(pods.path(c), ["seLinuxOptions", "type"]),
 	"fix": "remove seLinuxOptions.type",
 } if {
 	some c in pods.contexts
@@ -25,8 +25,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s sets the SELinux %s, expected none", [c.name, field]),
-	"path": array.concat(c.path, ["seLinuxOptions", field]),
+	"msg": sprintf("%s sets the SELinux %s, expected none", [pods.name(c), field]),
+	"path": array.concat(pods.path(c), ["seLinuxOptions", field]),
 	"fix": sprintf("remove seLinuxOptions.%s", [field]),
 } if {
 	some c in pods.contexts

@@ -12,8 +12,8 @@ import data.library.kubernetes
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s keeps capabilities, expected securityContext.capabilities.drop to have ALL", [c.name]),
-	"path": array.concat(c.path, ["securityContext", "capabilities", "drop"]),
+	"msg": sprintf("%s keeps capabilities, expected securityContext.capabilities.drop to have ALL", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["securityContext", "capabilities", "drop"]),
 	"fix": "set securityContext.capabilities.drop: [ALL]",
 } if {
 	asked
@@ -22,8 +22,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s adds the capability %v, expected none but NET_BIND_SERVICE", [c.name, capability]),
-	"path": array.concat(c.path, ["securityContext", "capabilities", "add", i]),
+	"msg": sprintf("%s adds the capability %v, expected none but NET_BIND_SERVICE", [pods.name(c), capability]),
+	"path": array.concat(pods.path(c), ["securityContext", "capabilities", "add", i]),
 	"fix": sprintf("remove %v from securityContext.capabilities.add", [capability]),
 } if {
 	asked

@@ -12,8 +12,8 @@ import data.library.kubernetes
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s may gain privileges, expected securityContext.allowPrivilegeEscalation to be false", [c.name]),
-	"path": array.concat(c.path, ["securityContext", "allowPrivilegeEscalation"]),
+	"msg": sprintf("%s may gain privileges, expected securityContext.allowPrivilegeEscalation to be false", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["securityContext", "allowPrivilegeEscalation"]),
 	"fix": "set securityContext.allowPrivilegeEscalation: false",
 } if {
 	kubernetes.minor >= 8

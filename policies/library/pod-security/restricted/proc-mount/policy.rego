@@ -12,8 +12,8 @@ import data.library.kubernetes
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s mounts /proc as %v, expected Default", [c.name, mount]),
-	"path": array.concat(c.path, ["securityContext", "procMount"]),
+	"msg": sprintf("%s mounts /proc as %v, expected Default", [pods.name(c), mount]),
+	"path": array.concat(pods.path(c), ["securityContext", "procMount"]),
 	"fix": "remove securityContext.procMount",
 } if {
 	kubernetes.minor >= 35

@@ -12,8 +12,8 @@ import data.library.kubernetes
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s may run as root, expected runAsNonRoot to be true", [c.name]),
-	"path": array.concat(c.path, ["runAsNonRoot"]),
+	"msg": sprintf("%s may run as root, expected runAsNonRoot to be true", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["runAsNonRoot"]),
 	"fix": "set securityContext.runAsNonRoot: true",
 } if {
 	not relaxed
@@ -22,8 +22,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s may run as root, expected securityContext.runAsNonRoot to be true for it or for the Pod", [c.name]),
-	"path": array.concat(c.path, ["securityContext", "runAsNonRoot"]),
+	"msg": sprintf("%s may run as root, expected securityContext.runAsNonRoot to be true for it or for the Pod", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["securityContext", "runAsNonRoot"]),
 	"fix": "set securityContext.runAsNonRoot: true for the Pod, and have the image name a user by number",
 } if {
 	not relaxed

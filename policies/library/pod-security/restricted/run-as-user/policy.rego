@@ -12,8 +12,8 @@ import data.library.kubernetes
 import data.library.pods
 
 deny contains {
-	"msg": sprintf("%s runs as user 0, expected another user or none", [c.name]),
-	"path": array.concat(c.path, ["runAsUser"]),
+	"msg": sprintf("%s runs as user 0, expected another user or none", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["runAsUser"]),
 	"fix": "remove runAsUser, or set it to a user that is not root",
 } if {
 	kubernetes.minor >= 23

@@ -14,8 +14,8 @@ import data.library.pods
 profiles := {"RuntimeDefault", "Localhost"}
 
 deny contains {
-	"msg": sprintf("the seccomp profile of %s is %v, expected RuntimeDefault or Localhost", [c.name, object.get(profile, "type", "not named")]),
-	"path": array.concat(c.path, ["seccompProfile", "type"]),
+	"msg": sprintf("the seccomp profile of %s is %v, expected RuntimeDefault or Localhost", [pods.name(c), object.get(profile, "type", "not named")]),
+	"path": array.concat(pods.path(c), ["seccompProfile", "type"]),
 	"fix": "set seccompProfile.type to RuntimeDefault",
 } if {
 	asked
@@ -25,8 +25,8 @@ deny contains {
 }
 
 deny contains {
-	"msg": sprintf("%s has no seccomp profile, expected securityContext.seccompProfile.type to be RuntimeDefault or Localhost for it or for the Pod", [c.name]),
-	"path": array.concat(c.path, ["securityContext", "seccompProfile"]),
+	"msg": sprintf("%s has no seccomp profile, expected securityContext.seccompProfile.type to be RuntimeDefault or Localhost for it or for the Pod", [pods.name(c)]),
+	"path": array.concat(pods.path(c), ["securityContext", "seccompProfile"]),
 	"fix": "set securityContext.seccompProfile: {type: RuntimeDefault} for the Pod",
 } if {
 	asked
