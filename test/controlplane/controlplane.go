@@ -12,7 +12,7 @@
 //
 // An admission webhook of the test serves with cp.ServingCertificate("127.0.0.1") and names cp.CA() as its caBundle and an
 // https://127.0.0.1:PORT/… URL. Flags of the API server go to Options.APIServer ("--runtime-config=…",
-// "--admission-control-config-file=…"). Options.AuditPolicy turns the audit log on, cp.AuditLog() says where it is.
+// "--admission-control-config-file=…"), Options.Release says which release it is of. Options.AuditPolicy turns the audit log on, cp.AuditLog() says where it is.
 //
 // Halt and Resume stop and start single components with their data, ports and identities kept: what a cold start or an outage
 // is. When the test has failed, the end of each component's log is told. Stop (called by t.Cleanup) ends only processes that
@@ -44,8 +44,13 @@ const (
 	Scheduler         = "kube-scheduler"
 )
 
+// Next is the release after that of the control plane. There is a kube-apiserver of it, and the other components of the release before may
+// stand beside that, as they do while a cluster is upgraded.
+const Next = "1.37"
+
 // Options says what a control plane is to be. The zero value is etcd and an API server with RBAC and its default admission.
 type Options struct {
+	Release           string   // of kube-apiserver: Next, or "" for that of the other components
 	APIServer         []string // more flags of kube-apiserver, "--name=value"; they come last and so win
 	AuditPolicy       string   // YAML of an audit.k8s.io/v1 Policy; "" for no audit log
 	ControllerManager bool     // with an identity for each controller, as real clusters have it
@@ -106,7 +111,7 @@ func New(ctx context.Context, o Options) (*ControlPlane, error) {
 	if o.Scheduler {
 		wanted = append(wanted, Scheduler)
 	}
-	programs, err := binaries.Find(ctx, o.Logf, wanted...)
+	programs, err := cp.find(ctx, wanted...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +164,7 @@ func (cp *ControlPlane) Halt(name string) {
 
 // Resume starts a component that was halted, or one that Options did not ask for, and returns when it is ready.
 func (cp *ControlPlane) Resume(ctx context.Context, name string) error {
-	programs, err := binaries.Find(ctx, cp.options.Logf, name)
+	programs, err := cp.find(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -167,6 +172,34 @@ func (cp *ControlPlane) Resume(ctx context.Context, name string) error {
 		return errors.Join(err, errors.New(cp.Log(name, 30)))
 	}
 	return nil
+}
+
+// find returns the path of each component's program.
+func (cp *ControlPlane) find(ctx context.Context, components ...string) (map[string]string, error) {
+	cp.mu.Lock()
+	release := cp.options.Release
+	cp.mu.Unlock()
+	paths := map[string]string{}
+	for _, name := range components {
+		program := name
+		if name == APIServer && release != "" {
+			program += "-" + release
+		}
+		found, err := binaries.Find(ctx, cp.options.Logf, program)
+		if err != nil {
+			return nil, err
+		}
+		paths[name] = found[program]
+	}
+	return paths, nil
+}
+
+// UpgradeAPIServer has kube-apiserver be of another release from its next start on, with flags in place of those of Options.APIServer
+// and AddAPIServerFlags.
+func (cp *ControlPlane) UpgradeAPIServer(release string, flags ...string) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.options.Release, cp.options.APIServer = release, flags
 }
 
 // AddAPIServerFlags gives kube-apiserver more flags from its next start on.

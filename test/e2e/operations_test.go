@@ -189,6 +189,30 @@ func coldStart(t *testing.T, w *world.World) {
 	s.applied("more", map[string]string{"web.yaml": deployment("cold", "web", 2, image)})
 	s.has("apps/v1 Deployment", "web", int64(2), "status", "availableReplicas")
 	static(t, s)
+	upgraded(t, s, dir)
+}
+
+// upgraded is an API server of the next release beside the components of the one before. It reads manifests without being asked to.
+func upgraded(t *testing.T, s *scene, manifests string) {
+	s.Halt(controlplane.APIServer)
+	s.UpgradeAPIServer(controlplane.Next, "--admission-control-config-file="+manifests+"/admission.yaml")
+	if err := s.Resume(t.Context(), controlplane.APIServer); err != nil {
+		t.Fatal(err)
+	}
+	said, err := s.Kubectl("ann", "get", "--raw", "/version")
+	if err != nil {
+		t.Fatal(said)
+	}
+	wantAll(t, said, `"gitVersion": "v`+controlplane.Next+".")
+	s.Guarded()
+	s.applied("upgraded", map[string]string{"web.yaml": deployment("cold", "web", 1, image)})
+	s.has("apps/v1 Deployment", "web", int64(1), "status", "availableReplicas")
+	if said, err := s.Kubectl("ann", "-n", "cold", "scale", "deployment/web", "--replicas=3"); err == nil {
+		t.Errorf("it is admitted: %s", said)
+	} else {
+		wantAll(t, said, "gate.gitgate.dev", "spec.replicas", "apps/cold/web.yaml:7")
+	}
+	static(t, s)
 }
 
 // static is what only manifests for the API server itself hold.

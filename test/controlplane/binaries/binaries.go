@@ -28,7 +28,8 @@ const AssetsVariable = "KUBEBUILDER_ASSETS"
 //go:embed *.mod *.sum
 var modules embed.FS
 
-// recipe is one module from which one or more programs are built.
+// recipe is one module from which one or more programs are built. Each program has a name of its own: one of another release than that of
+// the control plane has the release behind it, also in the folder of KUBEBUILDER_ASSETS.
 type recipe struct {
 	name     string // of its .mod and .sum files
 	module   string // that the programs are of
@@ -55,6 +56,12 @@ var recipes = []recipe{
 		},
 	},
 	{
+		name: "kubernetes-1.37", module: "k8s.io/kubernetes", version: nextKubernetesVersion,
+		ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=" + nextKubernetesVersion +
+			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37",
+		programs: map[string]string{"kube-apiserver-1.37": "k8s.io/kubernetes/cmd/kube-apiserver"},
+	},
+	{
 		// The later releases do not resolve, or need a newer Go.
 		name: "flux", module: "github.com/fluxcd/kustomize-controller", version: "v1.9.5", ldflags: "-s -w",
 		programs: map[string]string{"kustomize-controller": "github.com/fluxcd/kustomize-controller"},
@@ -78,6 +85,9 @@ var recipes = []recipe{
 
 // KubernetesVersion is the release of the control plane that is built.
 const KubernetesVersion = "v1.36.3"
+
+// nextKubernetesVersion is the release of the programs whose names end in -1.37.
+const nextKubernetesVersion = "v1.37.1"
 
 // Names lists the programs that Find can make, sorted.
 func Names() []string {
