@@ -40,6 +40,7 @@ type declared struct {
 	pending *turn             // has not begun: who wants something newer waits for it
 	held    map[string]string // source to why
 	began   time.Time         // when the last turn did
+	asked   time.Time         // when the last turn began in which Git could be asked
 
 	listed atomic.Pointer[listing]
 }
@@ -80,12 +81,17 @@ func (d *declared) run(ctx context.Context) {
 		}
 		d.mu.Lock()
 		t := d.pending
-		d.pending, d.began = nil, time.Now()
+		began := time.Now()
+		d.pending, d.began = nil, began
 		d.mu.Unlock()
 		if t == nil {
 			continue
 		}
-		t.err = d.follow(ctx)
+		if t.err = d.follow(ctx); t.err == nil {
+			d.mu.Lock()
+			d.asked = began
+			d.mu.Unlock()
+		}
 		close(t.done)
 	}
 }
@@ -287,6 +293,23 @@ func (d *declared) Older(source, commit, than string) bool {
 	a, known := d.Order(source, commit)
 	b, other := d.Order(source, than)
 	return known && other && a < b
+}
+
+// knows says that a commit is one of a source's that are accepted.
+func (d *declared) knows(commit string) bool {
+	for _, s := range d.sources {
+		if _, ok := d.Order(s.name, commit); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// askedSince says that Git was asked, and answered, after a time.
+func (d *declared) askedSince(t time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked.After(t)
 }
 
 // listing is what a state declares, for look-ups that its own index does not have.

@@ -59,7 +59,7 @@ func (g *gate) trace(ctx context.Context, c *bundle.Config, files fs.FS, rules *
 		return rules.Convert(known.set(), o, to)
 	}
 	if g.revisions != nil {
-		o.Applied = &applied{index: d, revisions: g.revisions, newest: map[appliedTo]string{}}
+		o.Applied = &applied{index: d, revisions: g.revisions, newest: map[appliedTo]string{}, unknown: map[policies.Unit]unknownCommits{}}
 	}
 	if g.grants != nil {
 		rules := breakGlassRules(c)
@@ -296,6 +296,14 @@ type applied struct {
 
 	mu     sync.Mutex
 	newest map[appliedTo]string
+
+	unknown map[policies.Unit]unknownCommits
+}
+
+// unknownCommits are those that a unit names and no source has, and when they were first seen.
+type unknownCommits struct {
+	commits string
+	since   time.Time
 }
 
 type appliedTo struct{ source, kind, namespace, name string }
@@ -319,4 +327,28 @@ func (a *applied) Last(source string, unit policies.Unit) (string, bool) {
 		a.newest[to] = best
 	}
 	return best, known
+}
+
+// Ahead says that the reconciler of a unit names commits that no source has, and that Git was not asked since it does. Whoever may write
+// the status of its object can have Git asked, once for each word.
+func (a *applied) Ahead(unit policies.Unit) bool {
+	var unknown []string
+	for _, commit := range a.revisions.Of(unit.Kind, unit.Namespace, unit.Name) {
+		if !a.index.knows(commit) {
+			unknown = append(unknown, commit)
+		}
+	}
+	commits, key := strings.Join(unknown, " "), policies.Unit{Kind: unit.Kind, Namespace: unit.Namespace, Name: unit.Name}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if commits == "" {
+		delete(a.unknown, key)
+		return false
+	}
+	seen := a.unknown[key]
+	if seen.commits != commits {
+		seen = unknownCommits{commits, time.Now()}
+		a.unknown[key] = seen
+	}
+	return !a.index.askedSince(seen.since)
 }

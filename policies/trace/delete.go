@@ -26,6 +26,9 @@ func (r *review) deleted(ctx context.Context) (policies.Finding, error) {
 	}
 	var former *policies.Form
 	for _, f := range r.forms() {
+		if r.by == nil {
+			r.by = f
+		}
 		if f.Current {
 			return r.recreated(ctx, f)
 		}

@@ -20,6 +20,7 @@ type world struct {
 	held    []trace.Held
 	live    []*policies.Object
 	older   bool // every commit is older than what was applied
+	ahead   bool // the unit's reconciler names a commit that is not known
 	fresh   func() (bool, error)
 	fetched int
 	lookErr error
@@ -76,6 +77,8 @@ func (w *world) Older(_, _, _ string) bool { return w.older }
 func (w *world) Last(string, policies.Unit) (string, bool) {
 	return strings.Repeat("9", 40), w.older
 }
+
+func (w *world) Ahead(policies.Unit) bool { return w.ahead }
 
 func (w *world) Fresh(context.Context) (bool, error) {
 	w.fetched++

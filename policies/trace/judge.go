@@ -72,9 +72,11 @@ type review struct {
 	node     string             // the name of the node whose kubelet writes; "" for others
 	changed  []edit
 	differed bool
-	fetched  bool // Git was asked whether it has something newer
-	cached   bool // a live object was taken from the cache
-	fresh    bool // no live object is taken from the cache
+	fetched  bool           // Git was asked whether it has something newer
+	unasked  error          // why it could not be asked then
+	by       *policies.Form // what the verdict goes by; nil when it goes by no form
+	cached   bool           // a live object was taken from the cache
+	fresh    bool           // no live object is taken from the cache
 }
 
 func (j *judge) review(c *policies.Change) *review {

@@ -103,7 +103,7 @@ const freshness = 4
 // freshen looks whether Git has something newer, once for a request.
 func (r *review) freshen(ctx context.Context) (changed bool, err error) {
 	if r.fetched {
-		return false, nil
+		return false, r.unasked
 	}
 	r.fetched = true
 	if deadline, ok := ctx.Deadline(); ok {
@@ -112,26 +112,32 @@ func (r *review) freshen(ctx context.Context) (changed bool, err error) {
 		ctx, cancel = context.WithTimeout(ctx, left-left/freshness)
 		defer cancel()
 	}
-	return r.j.Index.Fresh(ctx)
+	changed, r.unasked = r.j.Index.Fresh(ctx)
+	return changed, r.unasked
 }
 
-// reconciled judges a change by a reconciler. When nothing declares it, Git is asked once whether it has something newer. refused is
-// what its own duties do not cover.
+// reconciled judges a change by a reconciler. Git is asked once whether it has something newer when nothing declares the change, and when
+// what does may be older than what was applied since: another replica may know more. refused is what its own duties do not cover.
 func (r *review) reconciled(ctx context.Context, refused []policies.Violation) (policies.Finding, error) {
 	f, err := r.declared(ctx)
-	if err == nil && len(f.Violations) == 0 {
+	passed := err == nil && len(f.Violations) == 0
+	if passed && (r.by == nil || r.j.Applied == nil || !r.j.Applied.Ahead(r.by.Unit)) {
 		return f, nil
 	}
-	changed, freshErr := r.freshen(ctx)
+	_, freshErr := r.freshen(ctx)
 	switch {
+	case freshErr != nil && passed:
+		return policies.Finding{}, fmt.Errorf("%s names a commit that is not known here, and whether what is known is still declared could not be asked: %w", r.by.Unit, freshErr)
 	case freshErr != nil && err == nil:
 		return policies.Finding{}, fmt.Errorf("accepted commits known here do not declare it (%s), and whether newer ones do could not be asked: %w", f.Violations[0].Message, freshErr)
-	case changed:
-		// What it does for a unit, too, may be for one of the newer commits.
+	case freshErr == nil:
+		// Also when nothing has changed: another request may have fetched it after this one was judged. What it does for a unit, too, may be
+		// for one of the newer commits.
 		var derivedErr error
 		if refused, derivedErr = r.derived(ctx); refused == nil && derivedErr == nil {
 			return pass(Derived, evidence("controller", r.c.Actor.User)), nil
 		}
+		r.by = nil
 		f, err = r.declared(ctx)
 	}
 	if len(f.Violations) > 0 && f.Violations[0].Rule == RuleObject {
@@ -169,6 +175,7 @@ func (r *review) declared(ctx context.Context) (policies.Finding, error) {
 		if len(m.violations) == 0 {
 			replayed, ok := r.replayed(f)
 			if !ok {
+				r.by = f
 				return pass(Reconciled, evidenceOf(f)), nil
 			}
 			m.violations, m.exact = []policies.Violation{replayed}, true

@@ -76,6 +76,8 @@ type Ref struct {
 type Applied interface {
 	// Last returns the newest commit of a source that is known to have been applied to a unit; ok is false when none is.
 	Last(source string, unit policies.Unit) (commit string, ok bool)
+	// Ahead says that the reconciler of a unit names a commit that is not known here and that Git was not asked for since.
+	Ahead(unit policies.Unit) bool
 }
 
 // Grants knows the open break-glass grants. It is safe for concurrent use.

@@ -292,6 +292,36 @@ func TestGitIsAskedOnceBeforeNo(t *testing.T) {
 	})
 }
 
+// Another replica has let in what this one has not fetched.
+func TestGitIsAskedBeforeYesWhenTheReconcilerIsAhead(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		q     request
+		fresh func(*world) (bool, error)
+		want  string
+	}{
+		{"the commit changes it", request{object: deployment, old: with(deployment, "web:1.1.0", "web:1.2.0")}, func(w *world) (bool, error) {
+			w.forms[0].Current, w.older = false, true
+			w.declares(t, apps, with(deployment, "web:1.1.0", "web:1.2.0"))
+			return true, nil
+		}, "[replay] Deployment shop/web is what commits up to ffffffffffff declared"},
+		{"the commit leaves it", request{object: deployment, old: with(deployment, "web:1.1.0", "web:1.2.0")}, func(*world) (bool, error) { return true, nil }, "reconciler"},
+		{"the commit is not accepted", request{object: deployment, old: with(deployment, "web:1.1.0", "web:1.2.0")}, func(*world) (bool, error) { return false, nil }, "reconciler"},
+		{"Git cannot be asked", request{object: deployment, old: with(deployment, "web:1.1.0", "web:1.2.0")}, func(*world) (bool, error) { return false, errDown }, "could not judge: Kustomization flux-system/apps names a commit that is not known here\nconnection refused"},
+		{"the commit declares anew what is deleted", request{old: another}, func(w *world) (bool, error) { w.forms[1].Current = true; return true, nil }, "[delete] ConfigMap shop/conf is still declared"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := fleet(t)
+			w.ahead, w.fresh, tc.q.user = true, func() (bool, error) { return tc.fresh(w) }, fluxUser
+			w.forms[1].Current = false
+			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), tc.q.change(t))), tc.want)
+			if w.fetched != 1 {
+				t.Errorf("Git was asked %d times", w.fetched)
+			}
+		})
+	}
+}
+
 func TestWhatIsNotKnownIsNeitherYesNorNo(t *testing.T) {
 	w := fleet(t)
 	release := policies.Unit{Kind: "HelmRelease", Namespace: "flux-system", Name: "podinfo"}
