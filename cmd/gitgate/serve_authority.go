@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"gitgate.dev/gitgate/cluster"
@@ -50,14 +53,18 @@ func (g *gate) openAuthority(ctx context.Context, keeper *certs.Keeper) error {
 	go func() {
 		tick := time.NewTicker(authorityInterval)
 		defer tick.Stop()
+		hurry := make(chan os.Signal, 1)
+		signal.Notify(hurry, syscall.SIGHUP)
+		defer signal.Stop(hurry)
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case now := <-tick.C:
-				if changed, err := a.turn(ctx, now); changed || err != nil && ctx.Err() == nil {
-					g.tellCertificate("authority", keeper)(changed, err)
-				}
+			case <-hurry:
+			case <-tick.C:
+			}
+			if changed, err := a.turn(ctx, time.Now()); changed || err != nil && ctx.Err() == nil {
+				g.tellCertificate("authority", keeper)(changed, err)
 			}
 		}
 	}()
