@@ -23,11 +23,11 @@ import (
 	"gitgate.dev/gitgate/test/world"
 )
 
-// agingAuthority puts an authority into the gate's Secret of whose life two thirds are over in a minute.
-func agingAuthority(t *testing.T) func(*world.World) {
+// agingAuthority puts an authority into the gate's Secret of whose life two thirds are over soon.
+func agingAuthority(t *testing.T, soon time.Duration) func(*world.World) {
 	return func(w *world.World) {
 		t.Helper()
-		begin, due := time.Now().Add(-20*time.Hour), time.Now().Add(time.Minute)
+		begin, due := time.Now().Add(-20*time.Hour), time.Now().Add(soon)
 		template := func(serial int64) *x509.Certificate {
 			return &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "aging"}, NotBefore: begin, NotAfter: begin.Add(due.Sub(begin) * 3 / 2), BasicConstraintsValid: true}
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -19,7 +20,7 @@ func TestFlux(t *testing.T) {
 	w := start(t, world.Options{
 		Flux:    true,
 		Config:  "breakGlass: {maximum: 30m}\n",
-		Prepare: agingAuthority(t),
+		Prepare: agingAuthority(t, time.Minute),
 		ControlPlane: controlplane.Options{
 			AuditPolicy: auditPolicy, Controllers: []string{"--horizontal-pod-autoscaler-sync-period=2s"},
 		},

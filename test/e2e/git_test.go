@@ -2,14 +2,12 @@ package e2e
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"gitgate.dev/gitgate/test/controlplane"
@@ -176,85 +174,14 @@ func storm(t *testing.T, w *world.World) {
 func gateDies(t *testing.T, w *world.World) {
 	s := newScene(t, w, "storm")
 	s.applied("settings", map[string]string{"config.yaml": configMap("storm", "settings", "n", "one")})
-	type outcome struct {
-		declared bool
-		err      error
-	}
-	stop := make(chan struct{})
-	outcomes := make(chan outcome, 1<<16)
-	ask := func(declared bool) func() {
-		in := s.As(world.FluxUser, controlplane.ServiceAccountGroups(world.FluxNamespace), "v1 ConfigMap", "storm")
-		return func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				var err error
-				if declared {
-					_, err = in.Patch(t.Context(), "settings", types.MergePatchType, []byte(`{"data":{"n":"one"}}`), metav1.PatchOptions{FieldManager: "kustomize-controller"})
-				} else {
-					_, err = in.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"generateName": "intruder-", "namespace": "storm"}}}, metav1.CreateOptions{})
-				}
-				outcomes <- outcome{declared, err}
-			}
-		}
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		parallel(ask(true), ask(true), ask(true), ask(false), ask(false))
-	}()
-	seen := map[string]int{}
-	collect := func(until func(map[string]int) bool) {
-		t.Helper()
-		s.Eventually("the storm does not go on", func() error {
-			for {
-				select {
-				case o := <-outcomes:
-					switch {
-					case o.err == nil && !o.declared:
-						seen["intruders"]++
-					case o.err == nil:
-						seen["declared"]++
-					case !strings.Contains(o.err.Error(), "gitgate.dev"):
-						seen["others"]++
-						t.Logf("an answer of somebody else: %v", o.err)
-					case apierrors.IsForbidden(o.err):
-						seen["denied"]++
-					default:
-						seen["failed"]++
-					}
-				default:
-					if until(seen) {
-						return nil
-					}
-					return fmt.Errorf("so far: %v", seen)
-				}
-			}
-		})
-	}
-	collect(func(m map[string]int) bool { return m["declared"] >= 50 && m["denied"] >= 5 })
+	l := s.underLoad()
+	l.more(50, 5)
 	for range 2 {
-		failed, declared, denied := seen["failed"], seen["declared"], seen["denied"]
+		failed := l.seen["failed"]
 		s.KillGate()
-		collect(func(m map[string]int) bool { return m["failed"] >= failed+50 })
+		l.until(func(m map[string]int) bool { return m["failed"] >= failed+50 })
 		s.StartGate()
-		collect(func(m map[string]int) bool { return m["declared"] >= declared+50 && m["denied"] >= denied+5 })
+		l.more(50, 5)
 	}
-	close(stop)
-	<-done
-	t.Logf("answers: %v", seen)
-	if seen["intruders"] > 0 || seen["others"] > 0 {
-		t.Errorf("answers: %v", seen)
-	}
-	for _, o := range s.List("v1 ConfigMap", "storm") {
-		if strings.HasPrefix(o.GetName(), "intruder-") {
-			t.Errorf("ConfigMap %s got in", o.GetName())
-		}
-	}
-	if err := s.asFlux("v1 ConfigMap", "settings", `{"data":{"n":"one"}}`); err != nil {
-		t.Errorf("what is declared is refused: %v", err)
-	}
+	l.end(t)
 }

@@ -35,7 +35,6 @@ func (w *World) renderChart() (all []*unstructured.Unstructured, args []string, 
 	if err := yaml.Unmarshal([]byte(w.options.Values), &values); err != nil {
 		return nil, nil, fmt.Errorf("values: %w", err)
 	}
-	all, args, err = nil, nil, nil
 	given := map[string]any{"mode": "deny", "git": map[string]any{"repository": w.Git.URL}}
 	release := common.ReleaseOptions{Name: "gitgate", Namespace: GateNamespace, Revision: 1, IsInstall: true}
 	rendering, err := helm.ToRenderValues(chart, loader.MergeMaps(given, values), release, common.DefaultCapabilities)
@@ -64,18 +63,36 @@ func (w *World) renderChart() (all []*unstructured.Unstructured, args []string, 
 		case o.GetAnnotations()["helm.sh/hook"] != "" || o.GetKind() == "ServiceMonitor" || o.GetKind() == "Certificate":
 			continue
 		case o.GetKind() == "Deployment":
-			containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
-			if len(containers) != 1 {
-				return nil, nil, fmt.Errorf("deployment %s: expected one container, found %d", o.GetName(), len(containers))
-			}
-			args, _, err = unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
-			if err != nil {
+			if args, err = gateArgs(o); err != nil {
 				return nil, nil, err
 			}
 		}
 		all = append(all, o)
 	}
 	return all, args, nil
+}
+
+// gateArgs are the arguments of the gate's container in its Deployment.
+func gateArgs(o *unstructured.Unstructured) ([]string, error) {
+	containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+	if len(containers) != 1 {
+		return nil, fmt.Errorf("deployment %s: expected one container, found %d", o.GetName(), len(containers))
+	}
+	args, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+	return args, err
+}
+
+// install puts the chart into the cluster: by Helm's library, or by the helm program.
+func (w *World) install() error {
+	if w.options.ByHelm {
+		return w.installByHelm()
+	}
+	objects, args, err := w.renderChart()
+	if err != nil {
+		return err
+	}
+	w.gate.args = args
+	return w.installChart(objects)
 }
 
 // installChart puts the chart's objects into the cluster. Of the webhook configuration only how the gate is reached is another: by
@@ -87,9 +104,6 @@ func (w *World) installChart(all []*unstructured.Unstructured) error {
 	})
 	for _, o := range all {
 		if o.GetKind() == "ValidatingWebhookConfiguration" {
-			if err := w.gate.listen(); err != nil {
-				return err
-			}
 			if err := w.reachByURL(o); err != nil {
 				return err
 			}
@@ -118,7 +132,7 @@ func (w *World) reachByURL(o *unstructured.Unstructured) error {
 	}
 	for _, h := range hooks {
 		hook := h.(map[string]any)
-		to := map[string]any{"url": "https://" + w.gate.address + "/validate"}
+		to := map[string]any{"url": w.GateURL()}
 		if old, _ := hook["clientConfig"].(map[string]any); old["caBundle"] != nil {
 			to["caBundle"] = old["caBundle"]
 		}

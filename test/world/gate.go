@@ -4,43 +4,49 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"gitgate.dev/gitgate/test/controlplane"
 )
 
-// gate is the gitgate program beside the cluster. It keeps its ports, so that the webhook configuration finds it again.
+// gate is the gitgate program beside the cluster: one process, or as many as the chart has replicas.
 type gate struct {
-	args            []string // of the chart's container
-	address, health string   // 127.0.0.1:PORT
+	args     []string // of the chart's container
+	replicas []*replica
+	front    string       // 127.0.0.1:PORT where the API server finds it, so that the webhook configuration keeps it
+	service  *FakeService // that is there; nil for one replica, which is there itself
+
+	chart, notes string // with Options.ByHelm: the chart's folder, and what helm said when it was installed
 }
 
 const gateProgram = "gitgate"
 
-// listen chooses the ports.
-func (g *gate) listen() error {
-	for _, address := range []*string{&g.address, &g.health} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+// planGate chooses where the gate will be.
+func (w *World) planGate() error {
+	for n := range max(1, w.options.Replicas) {
+		r, err := newReplica(w.dir, n)
 		if err != nil {
 			return err
 		}
-		defer l.Close() // both are held until both are known
-		*address = l.Addr().String()
+		w.gate.replicas = append(w.gate.replicas, r)
 	}
+	w.gate.front = w.gate.replicas[0].address
+	if len(w.gate.replicas) == 1 {
+		return nil
+	}
+	service, err := newFakeService()
+	if err != nil {
+		return err
+	}
+	w.t.Cleanup(service.close)
+	w.gate.service, w.gate.front = service, service.address()
+	w.Route()
 	return nil
 }
 
@@ -55,25 +61,16 @@ func (w *World) StartGate() {
 // AddGateFlags gives the gate more flags from its next start on.
 func (w *World) AddGateFlags(flags ...string) { w.options.Gate = append(w.options.Gate, flags...) }
 
-// LaunchGate starts the gate and does not wait for it.
+// LaunchGate starts the gate, all its replicas at once, and does not wait for it.
 func (w *World) LaunchGate() {
 	w.t.Helper()
-	state := filepath.Join(w.dir, "state")
-	args := slices.Concat(w.gate.args, []string{
-		"--listen=" + w.gate.address, "--health-listen=" + w.gate.health, "--state=" + state,
-		"--kubeconfig=" + w.Kubeconfig(GateUser, controlplane.ServiceAccountGroups(GateNamespace)...),
-		"--drain-delay=0s",
-	})
-	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--tls-secret=") }) {
-		args = append(args, "--tls-name=127.0.0.1")
+	for _, r := range w.Replicas() {
+		r.Launch()
 	}
-	cmd := exec.Command(w.options.Program, append(args, w.options.Gate...)...)
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "KUBECONFIG=")
-	w.Run(gateProgram, cmd)
 }
 
 // GateURL is where the API server finds the gate, GateCA the PEM of the authority that it has for that.
-func (w *World) GateURL() string { return "https://" + w.gate.address + "/validate" }
+func (w *World) GateURL() string { return "https://" + w.gate.front + "/validate" }
 
 func (w *World) GateCA() string {
 	w.t.Helper()
@@ -103,43 +100,38 @@ func (w *World) GateCertificate() tls.Certificate {
 	return pair
 }
 
-// GateReady says why the gate is not ready; nil when it is.
+// GateReady says why a replica of the gate is not ready; nil when all are.
 func (w *World) GateReady() error {
-	code, text, err := w.askGate("/readyz")
-	switch {
-	case err != nil:
-		return errors.Join(err, w.ended(gateProgram))
-	case code != http.StatusOK:
-		return fmt.Errorf("HTTP %d: %s", code, text)
+	for _, r := range w.Replicas() {
+		if err := r.Ready(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // StopGate ends the gate as a rollout does, which drains it; KillGate as a node that dies does.
 func (w *World) StopGate() {
-	if p := w.program(gateProgram); p != nil {
-		p.Signal(syscall.SIGTERM)
-		<-p.Ended
-		w.HaltProgram(gateProgram)
+	for _, r := range w.Replicas() {
+		r.Stop()
 	}
 }
 
 // KillGate ends the gate at once.
 func (w *World) KillGate() {
-	if p := w.program(gateProgram); p != nil {
-		p.Kill()
-		w.HaltProgram(gateProgram)
+	for _, r := range w.Replicas() {
+		r.Kill()
 	}
 }
 
-// HurryGate makes the gate look for new commits and configuration at once.
+// HurryGate makes the gate look for new commits, configuration and certificates at once.
 func (w *World) HurryGate() {
-	if p := w.program(gateProgram); p != nil {
-		p.Signal(syscall.SIGHUP)
+	for _, r := range w.Replicas() {
+		r.Hurry()
 	}
 }
 
-// GatePID is the process number of the gate that runs.
+// GatePID is the process number of the gate that runs, of its first replica.
 func (w *World) GatePID() int {
 	w.t.Helper()
 	p := w.program(gateProgram)
@@ -149,23 +141,12 @@ func (w *World) GatePID() int {
 	return p.PID()
 }
 
-func (w *World) askGate(path string) (int, string, error) {
-	client := http.Client{Timeout: 5 * time.Second}
-	answer, err := client.Get("http://" + w.gate.health + path)
-	if err != nil {
-		return 0, "", err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	return answer.StatusCode, string(text), err
-}
-
-// ProfileGate writes to a file where the gate spends its time while work is done. The gate needs the flag --pprof.
+// ProfileGate writes to a file where the gate spends its time while work is done, by its first replica. The gate needs the flag --pprof.
 func (w *World) ProfileGate(file string, work func()) {
 	w.t.Helper()
 	done := make(chan error, 1)
 	go func() {
-		answer, err := http.Get("http://" + w.gate.health + "/debug/pprof/profile?seconds=4")
+		answer, err := http.Get("http://" + w.Replica(0).health + "/debug/pprof/profile?seconds=4")
 		if err != nil {
 			done <- err
 			return
@@ -178,34 +159,24 @@ func (w *World) ProfileGate(file string, work func()) {
 	w.must("profile of the gate", <-done)
 }
 
-// Metric is the sum of the values of a metric's series whose labels contain each of the given texts (`class="derived"`); 0 when there
-// are none.
+// Metric is the sum over the replicas of what Replica.Metric says.
 func (w *World) Metric(name string, labels ...string) float64 {
 	w.t.Helper()
-	code, text, err := w.askGate("/metrics")
-	if err != nil || code != http.StatusOK {
-		w.t.Fatalf("metrics: HTTP %d: %v", code, err)
-	}
 	sum := 0.0
-	for line := range strings.Lines(text) {
-		series, value, ok := strings.Cut(strings.TrimSpace(line), " ")
-		bare, with, _ := strings.Cut(series, "{")
-		if !ok || bare != name || slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(with, l) }) {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		w.must(name, err)
-		sum += v
+	for _, r := range w.Replicas() {
+		sum += r.Metric(name, labels...)
 	}
 	return sum
 }
 
-// GateLog is every line that the gate has written, in every run.
+// GateLog is every line that the gate has written, in every run, one replica after the other.
 func (w *World) GateLog() []string {
 	w.t.Helper()
-	text, err := os.ReadFile(w.logFile(gateProgram))
-	w.must("log of the gate", err)
-	return strings.Split(strings.TrimSpace(string(text)), "\n")
+	var all []string
+	for _, r := range w.Replicas() {
+		all = append(all, r.Log()...)
+	}
+	return all
 }
 
 // refuses says why a change that nobody declares is not refused by the gate: the API server has not heard of it, or it does not run.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,11 +19,12 @@ import (
 
 // FakeKubelet is a stand-in for a node. Under a node's identity it writes what a kubelet writes and nothing else: it registers its
 // node, keeps its lease, says of Pods that are bound to it that they run, or that they have succeeded when they are not to be restarted,
-// and removes them when they are to go. It runs no container.
+// and removes them when they are to go. It runs no container but those of gitgate that end by themselves, and these beside the cluster.
 type FakeKubelet struct {
 	name   string
 	client kubernetes.Interface
 	ip     int
+	run    func(*corev1.Pod) int32 // runs the Pod's container of gitgate and returns its exit code
 }
 
 // StartKubelet adds a node to the cluster and keeps it until the test ends.
@@ -30,13 +32,13 @@ func (w *World) StartKubelet(name string) {
 	w.t.Helper()
 	c, err := kubernetes.NewForConfig(w.Config("system:node:"+name, "system:nodes"))
 	w.must("node "+name, err)
-	k := &FakeKubelet{name: name, client: c}
-	w.must("node "+name, k.register(w.ctx))
 	ctx, stop := context.WithCancel(w.ctx)
+	k := &FakeKubelet{name: name, client: c, run: func(p *corev1.Pod) int32 { return w.runPod(ctx, c, p) }}
+	w.must("node "+name, k.register(w.ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		k.run(ctx)
+		k.work(ctx)
 	}()
 	w.t.Cleanup(func() { stop(); <-done })
 }
@@ -70,8 +72,8 @@ func (k *FakeKubelet) heartbeat(ctx context.Context) error {
 	return err
 }
 
-// run does a kubelet's work until ctx ends. What fails is tried again with the next turn.
-func (k *FakeKubelet) run(ctx context.Context) {
+// work does a kubelet's work until ctx ends. What fails is tried again with the next turn.
+func (k *FakeKubelet) work(ctx context.Context) {
 	beat := time.NewTicker(10 * time.Second)
 	defer beat.Stop()
 	look := time.NewTicker(500 * time.Millisecond)
@@ -113,17 +115,23 @@ func (k *FakeKubelet) status(p *corev1.Pod) corev1.PodStatus {
 	address := fmt.Sprintf("10.200.%d.%d", k.ip/250, k.ip%250+1)
 	now := metav1.Now()
 	s := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: address, PodIPs: []corev1.PodIP{{IP: address}}, HostIP: "127.0.0.1", StartTime: &now}
-	ready := corev1.ConditionTrue
+	ready, code := corev1.ConditionTrue, int32(0)
 	if p.Spec.RestartPolicy != corev1.RestartPolicyAlways {
 		s.Phase, ready = corev1.PodSucceeded, corev1.ConditionFalse
+		if len(p.Spec.Containers) == 1 && strings.HasPrefix(p.Spec.Containers[0].Image, gateImage) {
+			code = k.run(p)
+		}
+		if code != 0 {
+			s.Phase = corev1.PodFailed
+		}
 	}
 	for _, kind := range []corev1.PodConditionType{corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady} {
 		s.Conditions = append(s.Conditions, corev1.PodCondition{Type: kind, Status: ready, LastTransitionTime: now})
 	}
 	for _, c := range p.Spec.Containers {
 		state := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}}
-		if s.Phase == corev1.PodSucceeded {
-			state = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Completed", StartedAt: now, FinishedAt: now}}
+		if s.Phase != corev1.PodRunning {
+			state = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: "Completed", StartedAt: now, FinishedAt: now}}
 		}
 		s.ContainerStatuses = append(s.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, Image: c.Image, ImageID: c.Image, Ready: s.Phase == corev1.PodRunning, Started: ptr.To(s.Phase == corev1.PodRunning), State: state})
 	}

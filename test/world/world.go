@@ -70,7 +70,9 @@ type Options struct {
 	Files       map[string]string // more of the first commit
 	Unsigned    bool              // commits need no signature
 
-	Values   string   // YAML of values of the chart, over those that every world has: mode deny
+	Values   string   // YAML of values of the chart, over those that every world has: mode deny, but not with ByHelm
+	ByHelm   bool     // the chart is installed by the helm program; else by Helm's library, which is faster
+	Replicas int      // of the gate; 0 is one
 	Gate     []string // more flags of gitgate serve; they come last and so win
 	Manifest []string // YAML that is in the cluster before the gate is
 
@@ -155,8 +157,7 @@ func Start(ctx context.Context, t T, o Options) *World {
 	}
 	w.openGit()
 	w.must("people, namespaces and kinds", w.populate())
-	objects, args, err := w.renderChart()
-	w.must("chart", err)
+	w.must("gate", w.planGate())
 	if o.Flux {
 		w.must("flux", w.startFlux())
 	}
@@ -166,8 +167,7 @@ func Start(ctx context.Context, t T, o Options) *World {
 	for _, text := range o.Manifest {
 		w.must("manifests", w.cluster.apply(ctx, text))
 	}
-	w.gate.args = args
-	w.must("chart", w.installChart(objects))
+	w.must("chart", w.install())
 	if o.Prepare != nil {
 		o.Prepare(w)
 	}
