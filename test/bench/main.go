@@ -20,17 +20,23 @@ func main() {
 	flag.IntVar(&o.workloads, "workloads", 1000, "workloads that the policies of Gatekeeper and Kyverno judge")
 	flag.IntVar(&o.large, "large", 0, "manifests in a second, larger tree, for linearity and memory (0: none)")
 	flag.IntVar(&o.fleet, "fleet", 100_000, "objects in the generated fleet of the pull request (0: none)")
+	flag.IntVar(&o.index, "index", 10_000, "objects in the index of the gate that serves (0: none)")
+	everything := flag.String("admit-everything", "", "be the webhook that the gate is compared with: ADDRESS,CERTIFICATE,KEY")
 	only := flag.String("run", ".", "run only the cases whose name matches this regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *everything != "" {
+		fmt.Fprintln(os.Stderr, "bench:", admitEverything(*everything))
+		os.Exit(1)
+	}
 	if err := run(ctx, o, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-type options struct{ rounds, manifests, workloads, large, fleet int }
+type options struct{ rounds, manifests, workloads, large, fleet, index int }
 
 func run(ctx context.Context, o options, only string) error {
 	wanted, err := regexp.Compile(only)
@@ -57,6 +63,9 @@ func run(ctx context.Context, o options, only string) error {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 		show(c, ours, theirs)
+	}
+	if o.index > 0 && wanted.MatchString(fmt.Sprintf(servedName, o.index)) {
+		return serving(ctx, o, work, gitgate)
 	}
 	return nil
 }

@@ -86,17 +86,23 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// show prints a line a figure: medians of both sides, and of the ratios taken round by round with their least and greatest.
+// figure is what is shown of a run, and how.
+type figure struct {
+	name, format string
+	of           func(figures) float64
+}
+
 func show(c benchCase, ours, theirs []figures) {
-	name := c.name
-	for _, f := range []struct {
-		name, format string
-		of           func(figures) float64
-	}{
+	showFigures(c.name, ours, theirs, []figure{
 		{"wall s", "%.3f", func(f figures) float64 { return f.wall }},
 		{"cpu s", "%.3f", func(f figures) float64 { return f.cpu }},
 		{"peak MiB", "%.0f", func(f figures) float64 { return f.peak }},
-	} {
+	})
+}
+
+// showFigures prints a line a figure: medians of both sides, and of the ratios taken round by round with their least and greatest.
+func showFigures(name string, ours, theirs []figures, shown []figure) {
+	for _, f := range shown {
 		a := pick(ours, f.of)
 		line := fmt.Sprintf("%-44s %-8s %9s", name, f.name, fmt.Sprintf(f.format, median(a)))
 		if len(theirs) > 0 {
