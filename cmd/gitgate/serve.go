@@ -149,6 +149,7 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	p.collectSooner()
 	registry := prometheus.NewRegistry()
 	g := newGate(p, f, log)
 	if g.metrics, err = newGateMetrics(registry, g); err != nil {

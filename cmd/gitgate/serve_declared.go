@@ -87,12 +87,16 @@ func (d *declared) run(ctx context.Context) {
 		if t == nil {
 			continue
 		}
+		before := d.State()
 		if t.err = d.follow(ctx); t.err == nil {
 			d.mu.Lock()
 			d.asked = began
 			d.mu.Unlock()
 		}
 		close(t.done)
+		if d.State() != before {
+			release()
+		}
 	}
 }
 

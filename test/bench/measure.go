@@ -25,8 +25,8 @@ type command struct {
 	ok   []int
 }
 
-// figures is what one run cost: seconds, seconds, MiB.
-type figures struct{ wall, cpu, peak float64 }
+// figures is what one run cost: seconds, seconds, MiB; and what a process that goes on has in memory after it, MiB.
+type figures struct{ wall, cpu, peak, resident float64 }
 
 // measure runs both sides in turn, so that a machine that slows down slows both, and drops the first round, which fills caches.
 func (c benchCase) measure(ctx context.Context, rounds int) (ours, theirs []figures, err error) {
