@@ -141,12 +141,13 @@ func (w *World) GatePID() int {
 	return p.PID()
 }
 
-// ProfileGate writes to a file where the gate spends its time while work is done, by its first replica. The gate needs the flag --pprof.
+// ProfileGate writes to a file where the gate, its first replica, spends its time while work is done, again and again for some seconds. The
+// gate needs the flag --pprof.
 func (w *World) ProfileGate(file string, work func()) {
 	w.t.Helper()
 	done := make(chan error, 1)
 	go func() {
-		answer, err := http.Get("http://" + w.Replica(0).health + "/debug/pprof/profile?seconds=4")
+		answer, err := http.Get("http://" + w.Replica(0).health + "/debug/pprof/profile?seconds=20")
 		if err != nil {
 			done <- err
 			return
@@ -155,8 +156,15 @@ func (w *World) ProfileGate(file string, work func()) {
 		text, err := io.ReadAll(answer.Body)
 		done <- errors.Join(err, os.WriteFile(file, text, 0o644))
 	}()
-	work()
-	w.must("profile of the gate", <-done)
+	for {
+		work()
+		select {
+		case err := <-done:
+			w.must("profile of the gate", err)
+			return
+		default:
+		}
+	}
 }
 
 // Metric is the sum over the replicas of what Replica.Metric says.
