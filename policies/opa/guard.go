@@ -82,5 +82,12 @@ func Refusal(name string) string {
 	return fmt.Sprintf("%s %s: a policy may call it only when gitgate.yaml allows it", name, guarded[name])
 }
 
+// Momentary says whether a builtin can answer the same question in two ways at two times.
+func Momentary(name string) bool {
+	b, known := ast.BuiltinMap[name]
+	return !known || b.Nondeterministic || guarded[name] != "" || never[name] != "" || strings.HasPrefix(name, "crypto.x509.") || strings.HasPrefix(name, "io.jwt.") ||
+		strings.HasPrefix(name, "json.") && strings.HasSuffix(name, "_schema")
+}
+
 // Online says whether a builtin asks the network.
 func Online(name string) bool { return guarded[name] == network }

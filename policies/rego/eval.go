@@ -32,6 +32,8 @@ type suite struct {
 
 	plans     sync.Map // asked -> *plan
 	planCount atomic.Int64
+	planned   atomic.Uint64 // plans that were made, also those that were not kept
+	passed    passed
 }
 
 // maxPlans bounds what objects of invented kinds can make a suite remember.
@@ -43,6 +45,9 @@ type plan struct {
 	objects []query // those of packages that see the object itself, and need nothing that is not known
 	// together asks all of these in one conjunction; nil when there are not several.
 	together ast.Body
+	// alone says that all of them look at the object and at nothing else, and that they are many: see passed.
+	alone  bool
+	number uint64 // of the plan, which no other of the suite has
 }
 
 // query is what is asked of one package about objects of one kind: the units that can hold for it, in one conjunction in which
@@ -86,16 +91,34 @@ func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
 			out[i].finding.Skipped = "what it says of Pods it says of " + c.Workload.Kind.Kind + "s too"
 		}
 	}
+	plan := s.plan(c)
+	var known digest
+	remembers := plan.alone && c.Subject().Origin.File == ""
+	if remembers {
+		if known, remembers = plan.digestOf(c.Subject()); remembers && s.passed.has(known) {
+			for _, q := range plan.queries {
+				out[q.index] = answer{}
+			}
+			return out
+		}
+	}
 	in := &inputs{change: c}
 	txn := &opa.View{Root: s.data.value.Value.(ast.Object), Extra: s.extra(c)}
-	plan := s.plan(c)
 	together := s.askTogether(ctx, c, plan, in, txn, out)
 	for _, q := range plan.queries {
 		if !together || !q.joined {
 			out[q.index] = s.ask(ctx, c, q, in, txn)
 		}
 	}
+	if remembers && !slices.ContainsFunc(plan.queries, func(q query) bool { return out[q.index].says() }) {
+		s.passed.remember(known)
+	}
 	return out
+}
+
+// says whether there is anything in the answer.
+func (a answer) says() bool {
+	return a.err != nil || len(a.finding.Violations) > 0 || len(a.finding.Evidence) > 0 || a.finding.Skipped != ""
 }
 
 // askTogether puts the queries of all packages that see the object itself as one, which costs a part of what they cost one by one, and
@@ -182,7 +205,7 @@ func (s *suite) plan(c *policies.Change) *plan {
 	if known, ok := s.plans.Load(of); ok {
 		return known.(*plan)
 	}
-	out := &plan{}
+	out := &plan{number: s.planned.Add(1)}
 	for i, p := range s.packages {
 		if p.combine || !p.asksAt(of.operation) || of.plain && p.isReview() {
 			continue
@@ -205,6 +228,7 @@ func (s *suite) plan(c *policies.Change) *plan {
 			out.objects = append(out.objects, *q)
 		}
 	}
+	out.alone = len(out.queries) >= fewest && !slices.ContainsFunc(out.queries, func(q query) bool { return !s.packages[q.index].alone() })
 	if len(out.objects) > 1 {
 		for _, q := range out.objects {
 			for _, e := range q.body {

@@ -63,9 +63,18 @@ func Compiler(o Options) policies.Compiler {
 }
 
 func compile(ctx context.Context, o Options, docs []policies.Document) ([]*policies.Policy, error) {
-	guard, err := opa.NewGuard(o.AllowBuiltins)
+	s, notes, err := newSuite(ctx, o, docs)
 	if err != nil {
 		return nil, err
+	}
+	return s.policies(notes)
+}
+
+// newSuite compiles all packages together, and reads what is noted on them.
+func newSuite(ctx context.Context, o Options, docs []policies.Document) (*suite, *annotations, error) {
+	guard, err := opa.NewGuard(o.AllowBuiltins)
+	if err != nil {
+		return nil, nil, err
 	}
 	var sources, datas []policies.Document
 	for _, d := range docs {
@@ -80,19 +89,19 @@ func compile(ctx context.Context, o Options, docs []policies.Document) ([]*polic
 	modules, errParse := parseAll(sources, o.RegoVersion)
 	data, errData := mergeData(datas, dataRoots(o.DataRoots, sources))
 	if err := errors.Join(errParse, errData); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
 	notes := readAnnotations(modules)
 	packages, err := split(modules, o.Namespaces)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	compiler, err := compileModules(modules, data, guard)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := &suite{
 		all:      modules,
@@ -111,7 +120,7 @@ func compile(ctx context.Context, o Options, docs []policies.Document) ([]*polic
 			o.Warn(err)
 		}
 	}
-	return s.policies(notes)
+	return s, notes, nil
 }
 
 // checkNamespaces refuses namespaces that no source has.

@@ -23,6 +23,7 @@ type needs struct {
 	options   bool // it asks for the request's options
 	inventory bool // it asks for the other objects
 	file      bool // it asks for the file
+	moment    bool // it asks for the time, for chance or the network
 }
 
 func needsOf(c *ast.Compiler, p *pkg, r *opa.Reach) needs {
@@ -42,10 +43,17 @@ func needsOf(c *ast.Compiler, p *pkg, r *opa.Reach) needs {
 		if opa.Online(name) {
 			n.facts |= policies.Online
 		}
+		n.moment = n.moment || opa.Momentary(name)
 	}
 	n.inventory = wantsInventory(c, r).any()
 	n.file = len(r.Reserved("conftest")) > 0
 	return n
+}
+
+// alone says that the answers of a package depend on the object and on nothing else.
+func (p *pkg) alone() bool {
+	n := p.needs
+	return !p.combine && !p.isReview() && n == needs{}
 }
 
 // refuseUnknowable refuses what no door ever knows.
