@@ -171,6 +171,10 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 		following.Wait()
 		g.close()
 	}()
+	if g.headway, err = openHeadway(f.state, log); err != nil {
+		return exitWith(exitUsage, err)
+	}
+	following.Go(func() { g.headway.keep(background) })
 	if err := g.openCluster(background); err != nil {
 		return err
 	}

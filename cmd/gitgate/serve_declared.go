@@ -395,13 +395,7 @@ func anchorFile(state, name, url, branch string) string {
 
 func remember(state string, s followed, commit string) error {
 	file := anchorFile(state, s.name, s.url, s.branch)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("accepted commit: %w", err)
-	}
-	if err := os.WriteFile(file+".new", []byte(commit+"\n"), 0o600); err != nil {
-		return fmt.Errorf("accepted commit: %w", err)
-	}
-	if err := os.Rename(file+".new", file); err != nil {
+	if err := replaceFile(file, []byte(commit+"\n")); err != nil {
 		return fmt.Errorf("accepted commit: %w", err)
 	}
 	return nil

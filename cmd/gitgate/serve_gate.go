@@ -40,6 +40,7 @@ type gate struct {
 	crds       *crdWatch
 	revisions  *cluster.Revisions
 	grants     *grantWatch
+	headway    *headway
 
 	current  atomic.Pointer[webhook.State]
 	declared atomic.Pointer[declared] // nil when the configuration asks for no trace

@@ -58,9 +58,7 @@ func (g *gate) trace(ctx context.Context, c *bundle.Config, files fs.FS, rules *
 	o.Convert = func(o *policies.Object, to policies.GroupVersionKind) (map[string]any, error) {
 		return rules.Convert(known.set(), o, to)
 	}
-	if g.revisions != nil {
-		o.Applied = &applied{index: d, revisions: g.revisions, newest: map[appliedTo]string{}, unknown: map[policies.Unit]unknownCommits{}}
-	}
+	o.Applied = &applied{index: d, revisions: g.revisions, headway: g.headway, unknown: map[policies.Unit]unknownCommits{}}
 	if g.grants != nil {
 		rules := breakGlassRules(c)
 		t.grants = g.grants.under(rules)
@@ -286,69 +284,4 @@ func (d *definitions) set() *policies.Set {
 	}
 	d.state, d.seen, d.made = state, seen, policies.NewSet(all...)
 	return d.made
-}
-
-// applied remembers the newest accepted commit that the reconciler of a unit has named. The status of its object is a hint: it can
-// say that more was applied, never that less was.
-type applied struct {
-	index     *declared
-	revisions *cluster.Revisions
-
-	mu     sync.Mutex
-	newest map[appliedTo]string
-
-	unknown map[policies.Unit]unknownCommits
-}
-
-// unknownCommits are those that a unit names and no source has, and when they were first seen.
-type unknownCommits struct {
-	commits string
-	since   time.Time
-}
-
-type appliedTo struct{ source, kind, namespace, name string }
-
-// Last returns the newest commit of a source that is known to have been applied to a unit.
-func (a *applied) Last(source string, unit policies.Unit) (string, bool) {
-	if unit.Kind == "" {
-		return "", false
-	}
-	to := appliedTo{source, unit.Kind, unit.Namespace, unit.Name}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	best := a.newest[to]
-	order, known := a.index.Order(source, best)
-	for _, commit := range a.revisions.Of(unit.Kind, unit.Namespace, unit.Name) {
-		if n, ok := a.index.Order(source, commit); ok && (!known || n > order) {
-			best, order, known = commit, n, true
-		}
-	}
-	if known {
-		a.newest[to] = best
-	}
-	return best, known
-}
-
-// Ahead says that the reconciler of a unit names commits that no source has, and that Git was not asked since it does. Whoever may write
-// the status of its object can have Git asked, once for each word.
-func (a *applied) Ahead(unit policies.Unit) bool {
-	var unknown []string
-	for _, commit := range a.revisions.Of(unit.Kind, unit.Namespace, unit.Name) {
-		if !a.index.knows(commit) {
-			unknown = append(unknown, commit)
-		}
-	}
-	commits, key := strings.Join(unknown, " "), policies.Unit{Kind: unit.Kind, Namespace: unit.Namespace, Name: unit.Name}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if commits == "" {
-		delete(a.unknown, key)
-		return false
-	}
-	seen := a.unknown[key]
-	if seen.commits != commits {
-		seen = unknownCommits{commits, time.Now()}
-		a.unknown[key] = seen
-	}
-	return !a.index.askedSince(seen.since)
 }

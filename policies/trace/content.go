@@ -243,19 +243,3 @@ func (r *review) steps(p policies.Path, in map[string]any) []string {
 	}
 	return out
 }
-
-// replayed says that a form is of a commit older than one that was applied to its unit since.
-func (r *review) replayed(f *policies.Form) (policies.Violation, bool) {
-	if f.Current || r.j.Applied == nil {
-		return policies.Violation{}, false
-	}
-	last, ok := r.j.Applied.Last(f.Source, f.Unit)
-	if !ok || !r.j.Index.Older(f.Source, f.Until.Hash, last) {
-		return policies.Violation{}, false
-	}
-	return policies.Violation{
-		Rule: RuleReplay, Pos: position(f, nil),
-		Message: fmt.Sprintf("%s is what commits up to %s declared, and %s was applied to %s since: an older state does not come back by itself", r.name(), short(f.Until.Hash), short(last), f.Unit),
-		Fix:     "git revert the newer commit: a revert is a new commit, and is applied",
-	}, true
-}

@@ -45,6 +45,9 @@ func (r *review) deleted(ctx context.Context) (policies.Finding, error) {
 		return pass(Reconciled, evidence("reason", "its owner is being deleted")), nil
 	}
 	if former != nil {
+		if r.j.Applied != nil && !r.c.DryRun {
+			r.j.Applied.Last(former.Source, former.Unit) // it is seen now how far the unit has come, and remembered
+		}
 		return r.prunes(former.Unit, evidenceOf(former))
 	}
 	if unit, ok := r.marked(); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +25,8 @@ type world struct {
 	fresh   func() (bool, error)
 	fetched int
 	lookErr error
+	wrote   []string
+	order   []string               // commits, the oldest first
 	grants  map[string]trace.Grant // by user
 }
 
@@ -71,14 +74,19 @@ func (w *world) Taking(account string) []policies.Unit {
 	return out
 }
 
-func (w *world) Opaque() []trace.Opaque    { return w.opaque }
-func (w *world) Held() []trace.Held        { return w.held }
-func (w *world) Older(_, _, _ string) bool { return w.older }
+func (w *world) Opaque() []trace.Opaque { return w.opaque }
+func (w *world) Held() []trace.Held     { return w.held }
+func (w *world) Older(_, commit, than string) bool {
+	a, b := slices.Index(w.order, commit), slices.Index(w.order, than)
+	return w.older || a >= 0 && a < b
+}
 func (w *world) Last(string, policies.Unit) (string, bool) {
 	return strings.Repeat("9", 40), w.older
 }
 
 func (w *world) Ahead(policies.Unit) bool { return w.ahead }
+
+func (w *world) Wrote(_ string, _ policies.Unit, commit string) { w.wrote = append(w.wrote, commit) }
 
 func (w *world) Fresh(context.Context) (bool, error) {
 	w.fetched++

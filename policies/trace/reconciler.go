@@ -173,9 +173,13 @@ func (r *review) declared(ctx context.Context) (policies.Finding, error) {
 			return policies.Finding{}, err
 		}
 		if len(m.violations) == 0 {
-			replayed, ok := r.replayed(f)
+			replayed, ok, err := r.replayed(f)
+			if err != nil {
+				return policies.Finding{}, err
+			}
 			if !ok {
 				r.by = f
+				r.wrote(f)
 				return pass(Reconciled, evidenceOf(f)), nil
 			}
 			m.violations, m.exact = []policies.Violation{replayed}, true

@@ -74,10 +74,13 @@ type Ref struct {
 
 // Applied knows what reconcilers have applied. It is safe for concurrent use.
 type Applied interface {
-	// Last returns the newest commit of a source that is known to have been applied to a unit; ok is false when none is.
+	// Last returns the newest commit of a source that is known to have been applied to a unit; ok is false when none is. What it
+	// has returned it remembers.
 	Last(source string, unit policies.Unit) (commit string, ok bool)
 	// Ahead says that the reconciler of a unit names a commit that is not known here and that Git was not asked for since.
 	Ahead(unit policies.Unit) bool
+	// Wrote says that the reconciler of a unit has written what a commit of a source declares, and has come at least that far.
+	Wrote(source string, unit policies.Unit, commit string)
 }
 
 // Grants knows the open break-glass grants. It is safe for concurrent use.

@@ -260,6 +260,95 @@ func TestAnOlderStateDoesNotComeBackByItself(t *testing.T) {
 	check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), q.change(t))), "reconciler")
 }
 
+func TestTheLiveObjectShowsThatANewerCommitWasApplied(t *testing.T) {
+	before := with(deployment, "web:1.1.0", "web:1.0.0")
+	of := func(unit policies.Unit) *world {
+		w := &world{}
+		w.declares(t, unit, deployment, before)
+		w.forms[0].Since.Hash, w.forms[1].Until.Hash, w.forms[1].Current = "new", "old", false
+		w.order = []string{"old", "new"}
+		return w
+	}
+	for _, tc := range []struct {
+		name string
+		unit policies.Unit
+		q    request
+		want string
+	}{
+		{"the older state in its place", apps, request{old: deployment, object: before}, "[replay] Deployment shop/web is what commits up to old declared, and new was applied to Kustomization flux-system/apps since"},
+		{"the older state in its place, which has what controllers add", apps, request{old: with(deployment, "labels: {app: web}", "annotations: {deployment.kubernetes.io/revision: \"2\"}, labels: {app: web}") + "status: {replicas: 3}\n", object: before}, "[replay]"},
+		{"the live object is the older one", apps, request{old: before, object: before}, "reconciler"},
+		{"the live object is neither", apps, request{old: with(deployment, "replicas: 3", "replicas: 9"), object: before}, "reconciler"},
+		{"the object is not there", apps, request{object: before}, "reconciler"},
+		{"helm-controller goes back", policies.Unit{Kind: "HelmRelease", Namespace: "shop", Name: "web"}, request{user: helmUser, old: deployment, object: before}, "reconciler"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.q.user == "" {
+				tc.q.user = fluxUser
+			}
+			check(t, answer(newPolicy(t, of(tc.unit), nil).Judge(t.Context(), tc.q.change(t))), tc.want)
+		})
+	}
+}
+
+func TestAFieldThatANewerCommitAddsOrTakesAwayShowsThatItWasApplied(t *testing.T) {
+	more := with(deployment, "      containers", "      securityContext: {runAsNonRoot: true}\n      containers")
+	for _, tc := range []struct {
+		name         string
+		older, newer string
+		live         string
+		want         string
+	}{
+		{"the newer one adds a field, and it is there", deployment, more, more, "[replay]"},
+		{"the newer one adds a field, and it is not there", deployment, more, deployment, "reconciler"},
+		{"the newer one takes a field away, and it is gone", more, deployment, deployment, "[replay]"},
+		{"the newer one takes a field away, and it is there", more, deployment, with(more, "replicas: 3", "replicas: 9"), "reconciler"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := &world{}
+			w.declares(t, apps, tc.newer, tc.older)
+			w.forms[0].Since.Hash, w.forms[1].Until.Hash, w.forms[1].Current = "new", "old", false
+			w.order = []string{"old", "new"}
+			// What is written is compared with the newer form first, and it is not that one's.
+			write := with(tc.older, "labels: {app: web}", marks)
+			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), request{user: fluxUser, old: tc.live, object: write}.change(t))), tc.want)
+			if tc.want == "reconciler" && len(w.wrote) > 0 && w.wrote[0] == "new" {
+				t.Errorf("a reconciler that is behind was taken to have come as far as %v", w.wrote)
+			}
+		})
+	}
+}
+
+func TestHowFarAReconcilerHasComeIsSeenByWhatItWritesInFull(t *testing.T) {
+	live := with(deployment, "replicas: 3", "replicas: 9")
+	for _, tc := range []struct {
+		name string
+		q    request
+		dry  bool
+		want int
+	}{
+		{"a creation", request{object: deployment}, false, 1},
+		{"an update to what is declared", request{old: live, object: deployment}, false, 1},
+		{"an update that changes nothing", request{old: deployment, object: deployment}, false, 0},
+		{"an update that leaves a drift", request{old: live, object: with(live, "labels: {app: web}", marks)}, false, 0},
+		{"a dry run", request{object: deployment}, true, 0},
+		{"what is refused", request{object: with(deployment, "replicas: 3", "replicas: 9")}, false, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := fleet(t)
+			tc.q.user = fluxUser
+			c := tc.q.change(t)
+			c.DryRun = tc.dry
+			if _, err := newPolicy(t, w, nil).Judge(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			if len(w.wrote) != tc.want {
+				t.Errorf("noted %v", w.wrote)
+			}
+		})
+	}
+}
+
 func TestGitIsAskedOnceBeforeNo(t *testing.T) {
 	pushed := with(deployment, "web:1.1.0", "web:1.2.0")
 	q := request{user: fluxUser, old: deployment, object: pushed}

@@ -41,6 +41,7 @@ func TestFlux(t *testing.T) {
 		{"a namespace goes with everything in it", namespaceGoes},
 		{"a custom resource comes with its definition", customResources},
 		{"a stolen token of the reconciler writes only what Git declares", stolenToken},
+		{"an older state does not come back with a restart of the gate", replayAfterRestart},
 		{"a push is admitted that the gate has not fetched yet", notYetFetched},
 		{"a branch that was rewritten is held", forcePush},
 		{"a commit that nobody trusted has signed is held", unsigned},
@@ -174,6 +175,39 @@ func stolenToken(t *testing.T, w *world.World) {
 	if err := patch(types.StrategicMergePatchType, fmt.Sprintf(container, "web", "registry.example.com/shop/web:2.0.0")); err != nil {
 		t.Errorf("what is declared is refused: %v", err)
 	}
+}
+
+// replayAfterRestart is an attacker with the token of kustomize-controller who sets the status of a unit back, and waits for the gate to be
+// started again.
+func replayAfterRestart(t *testing.T, w *world.World) {
+	s := newScene(t, w, "replayed")
+	before := s.applied("web 1", map[string]string{"web.yaml": deployment("replayed", "web", 1, image), "old.yaml": configMap("replayed", "old", "k", "one")})
+	now := s.applied("web 2", map[string]string{"web.yaml": deployment("replayed", "web", 1, "registry.example.com/shop/web:2.0.0"), "old.yaml": ""})
+	s.gone("v1 ConfigMap", "replayed", "old")
+	as := func(of, namespace string) writer {
+		return writer{s.As(world.FluxUser, controlplane.ServiceAccountGroups(world.FluxNamespace), of, namespace), t}
+	}
+	revision := "main@sha1:" + before
+	status := fmt.Sprintf(`{"status":{"lastAppliedRevision":%q,"lastAttemptedRevision":%q}}`, revision, revision)
+	if _, err := as("kustomize.toolkit.fluxcd.io/v1 Kustomization", world.FluxNamespace).Patch(t.Context(), "replayed", types.MergePatchType, []byte(status), asFluxDoes, "status"); err != nil {
+		t.Fatal(err)
+	}
+	image1 := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"web","image":%q}]}}}}`, image)
+	restart := func(forget bool) {
+		s.StopGate()
+		if forget {
+			s.ForgetGate()
+		}
+		s.StartGate()
+		s.Guarded()
+	}
+	restart(false)
+	old := strings.Replace(configMap("replayed", "old", "k", "one"), "name: old\n", "name: old\n  labels: {kustomize.toolkit.fluxcd.io/name: replayed, kustomize.toolkit.fluxcd.io/namespace: flux-system}\n", 1)
+	wantDenied(t, as("v1 ConfigMap", "replayed").create(old), "ConfigMap replayed/old", "commits up to "+short(before), short(now)+" was applied")
+	wantDenied(t, as("apps/v1 Deployment", "replayed").patch("web", image1), "Deployment replayed/web", "commits up to "+short(before), short(now)+" was applied")
+	// Without its memory, what is there shows it.
+	restart(true)
+	wantDenied(t, as("apps/v1 Deployment", "replayed").patch("web", image1), "Deployment replayed/web", "commits up to "+short(before), short(now)+" was applied")
 }
 
 // wantDenied wants an error of the gate's that is a denial by policy, with these parts.

@@ -124,6 +124,14 @@ func (w *World) KillGate() {
 	}
 }
 
+// ForgetGate empties the state folders of a gate that does not run: it is new Pods without a volume.
+func (w *World) ForgetGate() {
+	w.t.Helper()
+	for _, r := range w.Replicas() {
+		w.must("state of the gate", os.RemoveAll(r.state))
+	}
+}
+
 // HurryGate makes the gate look for new commits, configuration and certificates at once.
 func (w *World) HurryGate() {
 	for _, r := range w.Replicas() {
