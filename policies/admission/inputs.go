@@ -3,6 +3,7 @@ package admission
 import (
 	"fmt"
 	"maps"
+	"sync"
 
 	celgo "github.com/google/cel-go/cel"
 	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
@@ -14,9 +15,9 @@ import (
 type Inputs struct {
 	Object, OldObject any
 	Namespace         any
-	Request           map[string]any
-	Unmatched         map[string]any // the request as match conditions see it: of the resource that was asked for
-	metadata          map[string]any // of an object that was not read from a server, so that what a server fills in is missing
+	Request           func() map[string]any // made once it is asked for: few policies do
+	Unmatched         func() map[string]any // the request as match conditions see it: of the resource that was asked for
+	metadata          map[string]any        // of an object that was not read from a server, so that what a server fills in is missing
 }
 
 // Lacks says whether e refers to what the API server has filled into the object when it asks policies, and this object, which
@@ -51,14 +52,14 @@ func InputsOf(r *Request, as Target, convert Converter) (*Inputs, error) {
 		if err != nil {
 			return nil, err
 		}
-		in := &Inputs{Object: object, OldObject: old, Namespace: namespaceOf(r), Request: requestMap(r, as)}
+		in := &Inputs{Object: object, OldObject: old, Namespace: namespaceOf(r), Request: sync.OnceValue(func() map[string]any { return requestMap(r, as) })}
 		if content, ok := object.(map[string]any); ok && r.Operation != policies.Connect {
 			in.metadata, _ = content["metadata"].(map[string]any)
 			in.Object = named(content, in.metadata)
 		}
 		in.Unmatched = in.Request
 		if r.Resource != as.Resource {
-			in.Unmatched = requestMap(r, Target{r.Resource, as.Kind})
+			in.Unmatched = sync.OnceValue(func() map[string]any { return requestMap(r, Target{r.Resource, as.Kind}) })
 		}
 		if !r.OldKnown {
 			in.OldObject = Unknown(NeedOld)
@@ -211,7 +212,7 @@ func namespaceOf(r *Request) any {
 // activation gives an expression its variables.
 type activation struct {
 	*Inputs
-	request   map[string]any
+	request   func() map[string]any
 	namespace any
 	params    any
 	variables *variables
@@ -225,7 +226,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case admissioncel.OldObjectVarName:
 		return a.OldObject, true
 	case admissioncel.RequestVarName:
-		return a.request, true
+		return a.request(), true
 	case admissioncel.NamespaceVarName:
 		return a.namespace, true
 	case admissioncel.ParamsVarName:

@@ -211,24 +211,26 @@ func (k *constraint) evaluate(ctx context.Context, r *admission.Request) (polici
 
 // askNative puts a request of a test to a constraint in CEL. What could not be evaluated is a violation, as in Gatekeeper.
 func (k *constraint) askNative(ctx context.Context, r *trialRequest) ([]string, error) {
-	in := &admission.Inputs{Request: map[string]any{}}
+	in := &admission.Inputs{}
 	if r.object != nil && r.object != r.old {
 		in.Object = r.object.Map()
 	}
 	if r.old != nil {
 		in.OldObject = r.old.Map()
 	}
+	request := map[string]any{}
 	for key, value := range r.review {
 		switch key {
 		case "object", "oldObject", "namespaceObject":
 		default:
-			in.Request[key] = value
+			request[key] = value
 		}
 	}
-	in.Request["requestKind"], in.Request["requestResource"] = in.Request["kind"], in.Request["resource"]
-	if in.Request["dryRun"] == nil {
-		in.Request["dryRun"] = false
+	request["requestKind"], request["requestResource"] = request["kind"], request["resource"]
+	if request["dryRun"] == nil {
+		request["dryRun"] = false
 	}
+	in.Request = func() map[string]any { return request }
 	in.Unmatched = in.Request
 	o, err := k.template.native.program.Evaluate(ctx, in, k.content)
 	if err != nil {

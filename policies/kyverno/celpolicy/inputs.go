@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"sync"
 
 	celgo "github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
@@ -20,7 +21,7 @@ import (
 type inputs struct {
 	object, oldObject any
 	namespaceObject   any
-	admissionRequest  map[string]any
+	admissionRequest  func() map[string]any // made once it is asked for; nil for what no API server sees
 
 	shared  *admission.Inputs // nil for what no API server sees
 	content map[string]any    // what a violation is about
@@ -46,13 +47,22 @@ func inputsOf(r *admission.Request, as admission.Target, convert admission.Conve
 			in.root = admissioncel.OldObjectVarName
 			in.content, _ = in.oldObject.(map[string]any)
 		}
-		in.admissionRequest = maps.Clone(shared.Request)
-		for name, value := range map[string]*any{admissioncel.ObjectVarName: &in.object, admissioncel.OldObjectVarName: &in.oldObject} {
-			if *value == nil {
-				*value = map[string]any{}
-			} else {
-				in.admissionRequest[name] = *value
+		object, old := in.object, in.oldObject
+		in.admissionRequest = sync.OnceValue(func() map[string]any {
+			request := maps.Clone(shared.Request())
+			if object != nil {
+				request[admissioncel.ObjectVarName] = object
 			}
+			if old != nil {
+				request[admissioncel.OldObjectVarName] = old
+			}
+			return request
+		})
+		if object == nil {
+			in.object = map[string]any{}
+		}
+		if old == nil {
+			in.oldObject = map[string]any{}
 		}
 		return in, nil
 	})
@@ -76,7 +86,10 @@ func (ev *evaluation) ResolveName(name string) (any, bool) {
 	case admissioncel.OldObjectVarName:
 		return ev.oldObject, true
 	case admissioncel.RequestVarName:
-		return ev.admissionRequest, true
+		if ev.admissionRequest == nil {
+			return map[string]any(nil), true
+		}
+		return ev.admissionRequest(), true
 	case admissioncel.NamespaceVarName:
 		return ev.namespaceObject, true
 	case admissioncel.VariableVarName:

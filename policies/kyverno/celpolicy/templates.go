@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/admission"
@@ -105,18 +106,20 @@ func (in *inputs) pod(r *admission.Request, path policies.Path) *inputs {
 		return nil
 	}
 	out.object, out.oldObject = made(in.object), made(in.oldObject)
-	pod := map[string]any{"group": "", "version": "v1", "kind": "Pod"}
-	pods := map[string]any{"group": "", "version": "v1", "resource": "pods"}
-	out.admissionRequest = maps.Clone(in.admissionRequest)
-	maps.Copy(out.admissionRequest, map[string]any{
-		"kind": pod, "requestKind": pod, "resource": pods, "requestResource": pods, "object": out.object, "oldObject": out.oldObject,
-	})
 	if out.content, _ = out.object.(map[string]any); out.content == nil {
 		out.content, _ = out.oldObject.(map[string]any)
 	}
-	if meta, ok := out.content["metadata"].(map[string]any); ok {
-		out.admissionRequest["name"], out.admissionRequest["namespace"] = meta["name"], meta["namespace"]
-	}
+	object, old, content := out.object, out.oldObject, out.content
+	out.admissionRequest = sync.OnceValue(func() map[string]any {
+		pod := map[string]any{"group": "", "version": "v1", "kind": "Pod"}
+		pods := map[string]any{"group": "", "version": "v1", "resource": "pods"}
+		request := maps.Clone(in.admissionRequest())
+		maps.Copy(request, map[string]any{"kind": pod, "requestKind": pod, "resource": pods, "requestResource": pods, "object": object, "oldObject": old})
+		if meta, ok := content["metadata"].(map[string]any); ok {
+			request["name"], request["namespace"] = meta["name"], meta["namespace"]
+		}
+		return request
+	})
 	return &out
 }
 
