@@ -115,7 +115,7 @@ func (e *Engine) Decide(ctx context.Context, c *Change) Decision {
 	}
 	for i := range d.Results {
 		e.exempt(&d.Results[i], subject, c.Namespace)
-		e.mode(&d.Results[i], subject, c.Namespace)
+		e.mode(&d.Results[i], c)
 	}
 	hideSecrets(c, d.Results)
 	return d

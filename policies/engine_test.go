@@ -251,6 +251,52 @@ func TestExemptionsCoverOnlyWhatTheyName(t *testing.T) {
 	}
 }
 
+func TestAModeOfAKindCoversItsSubresources(t *testing.T) {
+	object := func(apiVersion, kind string) *policies.Object {
+		return policies.NewObject(map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": map[string]any{"name": "web", "namespace": "shop"}}, policies.Origin{}, nil, nil)
+	}
+	scale := object("autoscaling/v1", "Scale")
+	resource := func(group, name, sub string) policies.Resource {
+		return policies.Resource{Group: group, Version: "v1", Resource: name, Subresource: sub}
+	}
+	for _, tc := range []struct {
+		name     string
+		kinds    []string
+		resource policies.Resource
+		object   *policies.Object
+		want     policies.Verdict
+	}{
+		{"the scale of a Deployment", []string{"Deployment"}, resource("apps", "deployments", "scale"), scale, policies.Allow},
+		{"with its group", []string{"Deployment.apps"}, resource("apps", "deployments", "scale"), scale, policies.Allow},
+		{"of the same name in another group", []string{"Deployment.apps"}, resource("example.com", "deployments", "scale"), scale, policies.Denied},
+		{"the scale of another kind", []string{"StatefulSet"}, resource("apps", "deployments", "scale"), scale, policies.Denied},
+		{"a kind that begins alike", []string{"Deploy"}, resource("apps", "deployments", "scale"), scale, policies.Denied},
+		{"a pattern", []string{"*Set"}, resource("apps", "statefulsets", "scale"), scale, policies.Allow},
+		{"the scale itself", []string{"Scale"}, resource("apps", "deployments", "scale"), scale, policies.Allow},
+		{"a command in a Pod", []string{"Pod"}, resource("", "pods", "exec"), object("v1", "PodExecOptions"), policies.Allow},
+		{"a container in a running Pod", []string{"Pod"}, resource("", "pods", "ephemeralcontainers"), object("v1", "Pod"), policies.Allow},
+		{"an eviction", []string{"Pod"}, resource("", "pods", "eviction"), object("policy/v1", "Eviction"), policies.Allow},
+		{"a status", []string{"Ingress.networking.k8s.io"}, resource("networking.k8s.io", "ingresses", "status"), object("networking.k8s.io/v1", "Ingress"), policies.Allow},
+		{"a plural with ies", []string{"Proxy"}, resource("example.com", "proxies", "scale"), scale, policies.Allow},
+		{"another namespace", nil, resource("apps", "deployments", "scale"), scale, policies.Denied},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			mode := policies.Mode{Kinds: tc.kinds, Action: policies.Audit}
+			if tc.kinds == nil {
+				mode.Kinds, mode.Namespaces = []string{"Deployment"}, []string{"prod"}
+			}
+			e := engine(t, &policies.Policy{
+				Name: "p", Judge: answering(broken, nil),
+				Match: policies.Match{Resources: []policies.ResourceRule{{Groups: []string{"*"}, Versions: []string{"*"}, Resources: []string{"*/*"}}}},
+			}).WithModes([]policies.Mode{mode})
+			d := e.Decide(t.Context(), &policies.Change{Operation: policies.Update, Resource: tc.resource, Object: tc.object, Old: tc.object, Namespace: "shop", Namespaced: true, Knows: policies.KnowsOld})
+			if d.Verdict() != tc.want {
+				t.Errorf("%v, want %v", d.Verdict(), tc.want)
+			}
+		})
+	}
+}
+
 func TestModesGiveAPolicyAnotherActionWhereTheyApply(t *testing.T) {
 	failing := func(context.Context, *policies.Change) (policies.Finding, error) {
 		return policies.Finding{}, errors.New("down")

@@ -3,6 +3,7 @@ package policies
 import (
 	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -46,15 +47,34 @@ func inScope(namespaces, kinds []string, o *Object, namespace string) bool {
 	return anyMatch(namespaces, namespace) && anyMatch(kinds, kind.Kind, kind.String())
 }
 
-// mode sets the first mode that covers r.
-func (e *Engine) mode(r *Result, subject *Object, namespace string) {
+// mode sets the first mode that covers r. A mode of a kind covers its subresources: the object of deployments/scale is a Scale.
+func (e *Engine) mode(r *Result, c *Change) {
+	subject := c.Subject()
 	for i := range e.modes {
 		m := &e.modes[i]
-		if anyMatch(m.Policies, r.Policy.Name) && inScope(m.Namespaces, m.Kinds, subject, namespace) {
+		if anyMatch(m.Policies, r.Policy.Name) &&
+			(inScope(m.Namespaces, m.Kinds, subject, c.Namespace) || c.Resource.Subresource != "" && ofResource(m.Kinds, c.Resource) && inScope(m.Namespaces, nil, subject, c.Namespace)) {
 			r.Mode = m
 			return
 		}
 	}
+}
+
+// ofResource says whether one of the patterns of kinds matches the kind of a resource, of which the plural is known: kubectl's name for
+// it, in lower case and with s, es or ies.
+func ofResource(kinds []string, r Resource) bool {
+	return slices.ContainsFunc(kinds, func(kind string) bool {
+		name, group, named := strings.Cut(kind, ".")
+		if named && !anyMatch([]string{group}, r.Group) {
+			return false
+		}
+		name = strings.ToLower(name)
+		plurals := []string{name + "s", name + "es"}
+		if stem, ok := strings.CutSuffix(name, "y"); ok {
+			plurals = append(plurals, stem+"ies")
+		}
+		return slices.ContainsFunc(plurals, func(plural string) bool { return anyMatch([]string{plural}, r.Resource) })
+	})
 }
 
 // Expired says that x no longer holds.

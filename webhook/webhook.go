@@ -42,8 +42,6 @@ type Options struct {
 	// Namespace returns a Namespace, from memory if it can; nil when there is none. Its error means that it could not be looked up:
 	// then what would be deferred could not be judged. Where Namespace is nil, a policy that needs labels is deferred.
 	Namespace func(ctx context.Context, name string) (*policies.Object, error)
-	// Set is the objects of the cluster that policies refer to; complete says that it has all of them.
-	Set func() (set *policies.Set, complete bool)
 	// Budget is the most time that judging a request may take; less when the API server gives less (its timeout, of which Reserve
 	// is kept for the way back).
 	Budget, Reserve time.Duration
@@ -313,12 +311,6 @@ func (h *Handler) complete(ctx context.Context, c *policies.Change, s *State) (m
 			c.Knows |= policies.KnowsNamespace
 		}
 	}
-	if h.o.Set != nil {
-		var whole bool
-		if c.Set, whole = h.o.Set(); whole {
-			c.Knows |= policies.KnowsCluster
-		}
-	}
 	if s.Online {
 		c.Knows |= policies.Online
 	}
@@ -365,7 +357,7 @@ func (h *Handler) log(ctx context.Context, rv *review, a *answer, verdict string
 	attrs := []slog.Attr{
 		slog.String("uid", rv.uid), slog.String("verdict", verdict), slog.Bool("allowed", a.Allowed), slog.String("operation", string(c.Operation)),
 		slog.String("resource", resourceName(c.Resource)), slog.String("namespace", c.Namespace), slog.String("name", within(c.Subject().Name, maxLogged)),
-		slog.String("user", within(c.Actor.User, maxLogged)), slog.Bool("dryRun", c.DryRun), slog.Duration("took", took),
+		slog.String("user", within(c.Actor.User, maxLogged)), slog.Bool("dryRun", c.DryRun), slog.String("took", took.Round(time.Microsecond).String()),
 	}
 	for _, key := range []string{"denied", "failed", "warned", "audited", "deferred", "class", "unit", "commit", "grant"} {
 		if v := a.AuditAnnotations[key]; v != "" {

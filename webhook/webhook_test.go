@@ -521,10 +521,10 @@ func TestWhatTellsPanicsRefuses(t *testing.T) {
 	}
 }
 
-func TestNamespacesAndTheSetComeFromTheCluster(t *testing.T) {
+func TestNamespacesComeFromTheCluster(t *testing.T) {
 	holder := policies.NewObject(map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "shop"}}, policies.Origin{}, nil, nil)
 	p := everything("p", policies.Deny, breaks)
-	p.Needs = policies.KnowsNamespace | policies.KnowsCluster
+	p.Needs = policies.KnowsNamespace
 	o := webhook.Options{State: state(t, p)}
 	if a := answer(t, post(handler(t, o), request(configMap+","+created))); !a.Allowed || a.AuditAnnotations["deferred"] != "p" {
 		t.Errorf("without a cluster: %+v", a)
@@ -539,7 +539,6 @@ func TestNamespacesAndTheSetComeFromTheCluster(t *testing.T) {
 		}
 		return nil, nil
 	}
-	o.Set = func() (*policies.Set, bool) { return policies.NewSet(), true }
 	if a := answer(t, post(handler(t, o), request(configMap+","+created))); a.Allowed {
 		t.Errorf("with one: %+v", a)
 	}

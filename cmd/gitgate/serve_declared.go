@@ -257,7 +257,11 @@ func (d *declared) advance(ctx context.Context, s followed, to git.Hash) error {
 		return nil
 	}
 	d.metrics.advanced(after)
-	d.log.Info("commit is accepted", "source", s.name, "commit", after.Hash, "signer", after.Signer, "took", time.Since(began))
+	said := []any{"source", s.name, "commit", after.Hash, "took", took(began)}
+	if after.Signer != "" { // it was asked for once: not of a commit that was accepted before
+		said = append(said, "signer", after.Signer)
+	}
+	d.log.Info("commit is accepted", said...)
 	if s.mirror == d.config {
 		if err := remember(d.state, followed{name: configSource, url: s.url, branch: s.branch}, after.Hash); err != nil {
 			return err
@@ -265,6 +269,9 @@ func (d *declared) advance(ctx context.Context, s followed, to git.Hash) error {
 	}
 	return remember(d.state, s, after.Hash)
 }
+
+// took is the time since, for a log: as JSON a duration is a number of nobody knows what.
+func took(began time.Time) string { return time.Since(began).Round(time.Microsecond).String() }
 
 func (d *declared) hold(source, why string) {
 	d.mu.Lock()

@@ -246,7 +246,7 @@ func (g *gate) use(ctx context.Context, s snapshot, version string) (err error) 
 	online := slices.ContainsFunc(l.Config.Rego.AllowBuiltins, opa.Online)
 	g.current.Store(&webhook.State{Engine: l.Engine, Digest: l.Digest, Commit: s.commit, Online: online})
 	g.metrics.loaded(l.Digest, s.commit)
-	g.log.Info("policies are in force", "digest", l.Digest, "commit", s.commit, "policies", len(l.Engine.Policies()), "took", time.Since(began))
+	g.log.Info("policies are in force", "digest", l.Digest, "commit", s.commit, "policies", len(l.Engine.Policies()), "took", took(began))
 	release()
 	return nil
 }

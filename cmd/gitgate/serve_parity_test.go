@@ -183,7 +183,6 @@ func admit(t testing.TB, engine *policies.Engine, c *policies.Change, stored map
 		State:     func() *webhook.State { return &webhook.State{Engine: engine} },
 		Tell:      tell,
 		Namespace: func(context.Context, string) (*policies.Object, error) { return c.Holder, nil },
-		Set:       func() (*policies.Set, bool) { return c.Set, true },
 		Seen:      func(_ *policies.Change, d *policies.Decision) { got = d },
 	})
 	if err != nil {
