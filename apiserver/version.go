@@ -19,7 +19,9 @@ import (
 //   - a field, or a value of an enum, that only the other version has is taken with the type it has there and named in a warning,
 //     because no rule on it is known here; such a field is kept as written in the stored form, and what the code says of the value
 //     around it is a warning too;
-//   - a kind that only the other version has is judged by its form and its metadata alone, which a warning says.
+//   - a kind that only the other version has is judged by its form and its metadata alone, which a warning says;
+//   - a field that the native code drops, as its feature is off there, and the other version keeps is stored as written or with its default
+//     (graduated).
 
 // forms are the forms of the kinds in r's version and in the native one.
 func (r *Rules) forms() (chosen, native *openapi.Version, err error) {
@@ -145,7 +147,42 @@ func (r *Rules) fitStored(stored map[string]any, o *policies.Object) (map[string
 	if k == nil || native.Kind(o.Kind) == nil {
 		return stored, nil
 	}
-	return chosen.Fit(k, stored, o.Map(), native), nil
+	stored = chosen.Fit(k, stored, o.Map(), native)
+	for _, f := range graduatedFields() {
+		if f.kind == o.Kind && f.minor <= r.minor {
+			f.put(stored, o.Map())
+		}
+	}
+	return stored, nil
+}
+
+// graduated is a field of a feature that is off in the native code and on by default from a minor version on.
+type graduated struct {
+	kind  policies.GroupVersionKind
+	minor int
+	in    policies.Path // where the field is
+	name  string
+	value any // its default, where in is stored
+}
+
+func graduatedFields() []graduated {
+	return []graduated{
+		{policies.GroupVersionKind{Group: "apps", Version: "v1", Kind: "StatefulSet"}, 37, policies.Path{"spec", "updateStrategy", "rollingUpdate"}, "maxUnavailable", int64(1)},
+		{policies.GroupVersionKind{Group: "storage.k8s.io", Version: "v1", Kind: "CSIDriver"}, 37, policies.Path{"spec"}, "preventPodSchedulingIfMissing", false},
+	}
+}
+
+// put gives the stored form the field as it is written, or its default.
+func (f *graduated) put(stored, written map[string]any) {
+	at, _ := policies.Lookup(stored, f.in)
+	to, ok := at.(map[string]any)
+	if !ok {
+		return
+	}
+	to[f.name] = f.value
+	if v, ok := policies.Lookup(written, f.in.Append(f.name)); ok && v != nil {
+		to[f.name] = v
+	}
 }
 
 // formOnly is the kind that r's version serves and the native code does not know, or nil.

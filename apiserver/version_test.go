@@ -3,6 +3,7 @@ package apiserver
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"gitgate.dev/gitgate/apiserver/openapi"
@@ -128,6 +129,41 @@ func TestTheStoredFormIsOfTheChosenVersion(t *testing.T) {
 		}
 		if policy, _ := policies.Lookup(stored, policies.Path{"spec", "restartPolicy"}); policy != "Always" {
 			t.Errorf("%s stores restartPolicy as %v", c.version, policy)
+		}
+	}
+}
+
+func TestAFieldWhoseFeatureIsOnLaterIsStoredAsThere(t *testing.T) {
+	t.Parallel()
+	set := `{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: a}, spec: {selector: {matchLabels: {a: b}}, updateStrategy: STRATEGY, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: a}]}}}}`
+	driver := `{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {name: a.example.com}, spec: SPEC}`
+	unavailable := policies.Path{"spec", "updateStrategy", "rollingUpdate", "maxUnavailable"}
+	prevent := policies.Path{"spec", "preventPodSchedulingIfMissing"}
+	for _, tc := range []struct {
+		name, object, version string
+		path                  policies.Path
+		want                  any // nil: it is not stored
+	}{
+		{"a StatefulSet that does not say how many may be unavailable", strings.Replace(set, "STRATEGY", "{}", 1), "1.37", unavailable, int64(1)},
+		{"the same before", strings.Replace(set, "STRATEGY", "{}", 1), "1.36", unavailable, nil},
+		{"one that says it", strings.Replace(set, "STRATEGY", "{rollingUpdate: {maxUnavailable: 30%}}", 1), "1.37", unavailable, "30%"},
+		{"the same before", strings.Replace(set, "STRATEGY", "{rollingUpdate: {maxUnavailable: 30%}}", 1), "1.36", unavailable, nil},
+		{"one that says null", strings.Replace(set, "STRATEGY", "{rollingUpdate: {maxUnavailable: null}}", 1), "1.37", unavailable, int64(1)},
+		{"one that is not updated by itself", strings.Replace(set, "STRATEGY", "{type: OnDelete}", 1), "1.37", unavailable, nil},
+		{"one that names its strategy alone", strings.Replace(set, "STRATEGY", "{type: RollingUpdate}", 1), "1.37", unavailable, nil},
+		{"a CSIDriver", strings.Replace(driver, "SPEC", "{}", 1), "1.37", prevent, false},
+		{"a CSIDriver that says true", strings.Replace(driver, "SPEC", "{preventPodSchedulingIfMissing: true}", 1), "1.37", prevent, true},
+	} {
+		r, err := New(tc.version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, err := r.Stored(nil, parse(t, tc.object))
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		if got, _ := policies.Lookup(stored, tc.path); got != tc.want {
+			t.Errorf("%s, %s: stored as %v, want %v", tc.name, tc.version, got, tc.want)
 		}
 	}
 }

@@ -205,7 +205,9 @@ func upgraded(t *testing.T, s *scene, manifests string) {
 	}
 	wantAll(t, said, `"gitVersion": "v`+controlplane.Next+".")
 	s.Guarded()
-	s.applied("upgraded", map[string]string{"web.yaml": deployment("cold", "web", 1, image)})
+	s.configure(strings.Replace(s.Repo.Git("show", "HEAD:gitgate.yaml"), `"1.36"`, `"`+controlplane.Next+`"`, 1) + "\n")
+	s.applied("upgraded", map[string]string{"web.yaml": deployment("cold", "web", 1, image), "db.yaml": statefulSet("cold", "db")})
+	s.has("apps/v1 StatefulSet", "db", int64(1), "spec", "updateStrategy", "rollingUpdate", "maxUnavailable") // a default that this release has
 	s.has("apps/v1 Deployment", "web", int64(1), "status", "availableReplicas")
 	if said, err := s.Kubectl("ann", "-n", "cold", "scale", "deployment/web", "--replicas=3"); err == nil {
 		t.Errorf("it is admitted: %s", said)
@@ -213,6 +215,19 @@ func upgraded(t *testing.T, s *scene, manifests string) {
 		wantAll(t, said, "gate.gitgate.dev", "spec.replicas", "apps/cold/web.yaml:7")
 	}
 	static(t, s)
+}
+
+func statefulSet(namespace, name string) string {
+	return fmt.Sprintf(`apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: %s, namespace: %s}
+spec:
+  serviceName: %[1]s
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}}
+    spec: {containers: [{name: db, image: registry.example.com/shop/db:1}]}
+`, name, namespace)
 }
 
 // static is what only manifests for the API server itself hold.
