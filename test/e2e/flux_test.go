@@ -38,6 +38,7 @@ func TestFlux(t *testing.T) {
 		{"what Git no longer declares is pruned", prune},
 		{"a commit is reverted", revert},
 		{"controllers make of what is declared what they always make", controllers},
+		{"claims of devices are made of declared templates", deviceClaims},
 		{"a namespace goes with everything in it", namespaceGoes},
 		{"a custom resource comes with its definition", customResources},
 		{"a stolen token of the reconciler writes only what Git declares", stolenToken},

@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"gitgate.dev/gitgate/test/controlplane"
 	"gitgate.dev/gitgate/test/world"
 )
 
@@ -137,6 +139,35 @@ func controllers(t *testing.T, w *world.World) {
 		}
 		return fmt.Errorf("there is none yet")
 	})
+}
+
+// deviceClaims is what the controller of kube-controller-manager makes of a ResourceClaimTemplate that a Pod names. No device is ever found.
+func deviceClaims(t *testing.T, w *world.World) {
+	s := newScene(t, w, "devices")
+	train := strings.Replace(deployment("devices", "train", 1, image), "      containers:\n", "      resourceClaims: [{name: card, resourceClaimTemplateName: gpu}]\n      containers:\n", 1)
+	s.applied("a template", map[string]string{
+		"train.yaml": train,
+		"gpu.yaml":   "apiVersion: resource.k8s.io/v1\nkind: ResourceClaimTemplate\nmetadata: {name: gpu, namespace: devices}\nspec: {spec: {devices: {requests: [{name: gpu, exactly: {deviceClassName: gpu.example.com}}]}}}\n",
+	})
+	var claim unstructured.Unstructured
+	s.Eventually("no claim is made", func() error {
+		all := s.List("resource.k8s.io/v1 ResourceClaim", "devices")
+		if len(all) != 1 {
+			return fmt.Errorf("%d claims", len(all))
+		}
+		claim = all[0]
+		return nil
+	})
+	// The controller's token claims another class.
+	claim.SetName("")
+	claim.SetResourceVersion("")
+	claim.SetUID("")
+	if err := unstructured.SetNestedSlice(claim.Object, []any{map[string]any{"name": "gpu", "exactly": map[string]any{"deviceClassName": "all.example.com"}}}, "spec", "devices", "requests"); err != nil {
+		t.Fatal(err)
+	}
+	controller := "system:serviceaccount:kube-system:resource-claim-controller"
+	_, err := s.As(controller, controlplane.ServiceAccountGroups("kube-system"), "resource.k8s.io/v1 ResourceClaim", "devices").Create(t.Context(), &claim, metav1.CreateOptions{})
+	wantDenied(t, err, "ResourceClaim devices/", "spec.devices", "all.example.com")
 }
 
 func (s *scene) setsOf(deployment string) []unstructured.Unstructured {
