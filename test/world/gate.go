@@ -1,7 +1,6 @@
 package world
 
 import (
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -85,19 +84,14 @@ func (w *World) GateCA() string {
 	return ""
 }
 
-// GateCertificate is what the gate serves with, by its Secret.
-func (w *World) GateCertificate() tls.Certificate {
+// GateTLS is what the gate serves with: tls.crt or tls.key of its Secret.
+func (w *World) GateTLS(key string) []byte {
 	w.t.Helper()
 	data, _, err := unstructured.NestedStringMap(w.Get("v1 Secret", GateNamespace, "gitgate-tls").Object, "data")
 	w.must("secret of the gate", err)
-	part := func(key string) []byte {
-		text, err := base64.StdEncoding.DecodeString(data[key])
-		w.must("secret of the gate", err)
-		return text
-	}
-	pair, err := tls.X509KeyPair(part("tls.crt"), part("tls.key"))
+	text, err := base64.StdEncoding.DecodeString(data[key])
 	w.must("secret of the gate", err)
-	return pair
+	return text
 }
 
 // GateReady says why a replica of the gate is not ready; nil when all are.
