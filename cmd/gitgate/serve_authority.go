@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,8 +80,16 @@ func (a *authority) turn(ctx context.Context, now time.Time) (changed bool, err 
 		return false, err
 	}
 	var untrusted error
-	if a.webhook != "" {
-		_, untrusted = a.cluster.TrustAuthority(ctx, a.webhook, next.CA)
+	for told, attempt := a.webhook != "", 1; told && attempt <= secretAttempts; attempt++ {
+		if told, untrusted = a.cluster.TrustAuthority(ctx, a.webhook, next.CA); !told {
+			break
+		}
+		// Another replica may have renewed the Secret since it was read here, and told its authority first: then this one's word is the older.
+		before := next.CA
+		if next, err = a.renewed(ctx, now); err != nil {
+			return false, err
+		}
+		told = !bytes.Equal(next.CA, before)
 	}
 	if next.Equal(a.served) || untrusted != nil && now.Before(a.keeper.Expires()) {
 		return false, untrusted // the certificate of before is trusted still

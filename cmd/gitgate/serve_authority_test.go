@@ -8,6 +8,7 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -126,5 +127,44 @@ func TestReplicasThatStartTogetherMakeOneAuthority(t *testing.T) {
 		if string(r.served.CA) != string(replicas[0].served.CA) {
 			t.Error("two authorities were made")
 		}
+	}
+}
+
+func TestAnAuthorityThatWasRenewedMeanwhileIsTrustedInTheEnd(t *testing.T) {
+	t.Parallel()
+	kube := fake.NewClientset(configuration())
+	first := replica(kube)
+	first.webhook = ""
+	start := time.Now()
+	if _, err := first.turn(t.Context(), start); err != nil {
+		t.Fatal(err)
+	}
+	next, changed, err := certs.Authority{}.Renew(first.names, start)
+	if err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	secret, err := kube.CoreV1().Secrets("gitgate").Get(t.Context(), "gitgate-tls", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret.Data = map[string][]byte{keyCA: next.CA, keyCAKey: next.CAKey, keyCert: next.Cert, keyCertKey: next.CertKey}
+	renewed := false
+	kube.PrependReactor("patch", "validatingwebhookconfigurations", func(ktesting.Action) (bool, runtime.Object, error) {
+		if renewed {
+			return false, nil, nil
+		}
+		renewed = true // between the look at the Secret and the word to the webhook
+		return false, nil, kube.Tracker().Update(corev1.SchemeGroupVersion.WithResource("secrets"), secret, "gitgate")
+	})
+	second := replica(kube)
+	if _, err := second.turn(t.Context(), start); err != nil {
+		t.Fatal(err)
+	}
+	c, err := kube.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(t.Context(), webhookName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !renewed || string(c.Webhooks[0].ClientConfig.CABundle) != string(next.CA) || !second.served.Equal(next) {
+		t.Errorf("renewed meanwhile %v: the webhook's configuration trusts the authority of before", renewed)
 	}
 }
