@@ -196,6 +196,8 @@ func (g *Grant) Until(r Rules) time.Time { return g.Created.Add(min(g.Duration, 
 // State says in a word, and for one that is not open why, whether a grant can be used at a time.
 func (g *Grant) State(r Rules, approvals []Approval, now time.Time) (State, string) {
 	switch {
+	case isSystem(g.Person):
+		return Closed, "of who is no person"
 	case g.Closed:
 		return Closed, "closed"
 	case !now.Before(g.Until(r)):
@@ -216,7 +218,7 @@ const maxSkew = time.Minute
 func (g *Grant) approvers(approvals []Approval) int {
 	var who []string
 	for _, a := range approvals {
-		if a.Grant == g.Name && a.UID == g.UID && a.Approver != g.Person && !slices.Contains(who, a.Approver) {
+		if a.Grant == g.Name && a.UID == g.UID && a.Approver != g.Person && !isSystem(a.Approver) && !slices.Contains(who, a.Approver) {
 			who = append(who, a.Approver)
 		}
 	}

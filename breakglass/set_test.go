@@ -36,9 +36,26 @@ func TestAGrantThatNobodyJudgedIsWorthNothing(t *testing.T) {
 			if _, _, got := set.Covering(c); got != tc.want {
 				t.Errorf("covers: %v", got)
 			}
+			if g, err := breakglass.ParseGrant(grant(t, "{person: \""+tc.person+"\""+scope)); err != nil {
+				t.Error(err)
+			} else if state, why := g.State(breakglass.Rules{Approvals: tc.approvals}, spoken(t, approvals), now()); (state == breakglass.Open) != tc.want {
+				t.Errorf("is listed as %s: %s", state, why)
+			}
 			if _, _, got := set.Over(policies.KeyOf(web, "shop")); got != tc.want {
 				t.Errorf("is over the object: %v", got)
 			}
 		})
 	}
+}
+
+func spoken(t *testing.T, objects []*policies.Object) (out []breakglass.Approval) {
+	t.Helper()
+	for _, o := range objects {
+		a, err := breakglass.ParseApproval(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, *a)
+	}
+	return out
 }
