@@ -130,7 +130,7 @@ spec:
 	if !slices.ContainsFunc(a.GateLog(), admitted) {
 		t.Error("the gate saw no request of the service account: Argo CD did not impersonate it")
 	}
-	a.refused(deployer, []string{"-n", a.name, "create", "configmap", "evil"}, "no accepted commit declares it")
+	a.refused(deployer, []string{"-n", a.name, "create", "configmap", "evil"}, "is declared by no accepted commit")
 	a.refused(deployer, []string{"-n", a.name, "patch", "configmap/data", "--type=merge", "-p", `{"data":{"value":"evil"}}`}, "evil", "apps/argo-tenant/data.yaml:8")
 }
 
