@@ -59,7 +59,7 @@ func TestOtherVersionsRefuseOnlyWhatTheyDoNotHave(t *testing.T) {
 }
 
 // The rules of the next version are those of the table's, with its fields. A real API server of it takes the same objects of a sample
-// and stores the same; why it refuses the others it says in its own words, at times of another place.
+// and stores the same; for what it refuses it may name other fields than the rules do.
 func TestTheNextAPIServerTakesTheSame(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a real API server")
