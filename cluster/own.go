@@ -12,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/apimachinery/pkg/version"
 )
 
 // ErrConflict says that somebody else has written a Secret since it was read: read it again.
@@ -76,6 +78,33 @@ func (c *Cluster) Self(ctx context.Context) (string, error) {
 		return "", errors.New("own identity: the answer names nobody")
 	}
 	return review.Status.UserInfo.Username, nil
+}
+
+// Version is the cluster's version of Kubernetes, such as "1.36". When ctx ends first the question goes on, for half a minute at most:
+// client-go bounds it and takes no context.
+func (c *Cluster) Version(ctx context.Context) (string, error) {
+	type told struct {
+		info *version.Info
+		err  error
+	}
+	asked := make(chan told, 1)
+	go func() {
+		info, err := c.kubernetes.Discovery().ServerVersion()
+		asked <- told{info, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", fmt.Errorf("version of the cluster: %w", context.Cause(ctx))
+	case t := <-asked:
+		if t.err != nil {
+			return "", fmt.Errorf("version of the cluster: %w", t.err)
+		}
+		parsed, err := utilversion.ParseGeneric(t.info.GitVersion)
+		if err != nil {
+			return "", fmt.Errorf("version of the cluster: %w", err)
+		}
+		return fmt.Sprintf("%d.%d", parsed.Major(), parsed.Minor()), nil
+	}
 }
 
 // TrustAuthority puts a certificate authority into every webhook of a ValidatingWebhookConfiguration that does not have it, and says

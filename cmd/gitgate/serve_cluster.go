@@ -62,6 +62,22 @@ func (g *gate) openCluster(ctx context.Context) error {
 	return nil
 }
 
+// compareVersions warns when the configuration is for another version of Kubernetes than the cluster's: what that adds to objects by default
+// would be taken for what nobody declared.
+func (g *gate) compareVersions(ctx context.Context, configured string) {
+	if g.cluster == nil {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, selfTimeout)
+	defer cancel()
+	switch live, err := g.cluster.Version(asking); {
+	case err != nil:
+		g.log.Warn("the cluster's version of Kubernetes cannot be compared", "error", err.Error())
+	case live != configured:
+		g.log.Warn("gitgate.yaml is for another version of Kubernetes than the cluster's: set kubernetes to the cluster's", "kubernetes", configured, "cluster", live)
+	}
+}
+
 // ownWriter lets the gate write the authority of its certificate into its own webhook configuration, and nothing else: manifests of the
 // API server itself (gitgate install --static) have it judge that write too.
 func (g *gate) ownWriter() []trace.Writer {

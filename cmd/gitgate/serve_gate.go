@@ -247,6 +247,7 @@ func (g *gate) use(ctx context.Context, s snapshot, version string) (err error) 
 	g.current.Store(&webhook.State{Engine: l.Engine, Digest: l.Digest, Commit: s.commit, Online: online})
 	g.metrics.loaded(l.Digest, s.commit)
 	g.log.Info("policies are in force", "digest", l.Digest, "commit", s.commit, "policies", len(l.Engine.Policies()), "took", took(began))
+	g.compareVersions(ctx, l.rules.Version())
 	release()
 	return nil
 }
