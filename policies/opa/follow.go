@@ -1,6 +1,7 @@
 package opa
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -45,8 +46,7 @@ func (r *Reach) rule(rule *ast.Rule, args [][]ast.Ref) []ast.Ref {
 		return nil
 	}
 	var key strings.Builder
-	key.WriteString(rule.Location.String())
-	key.WriteString(rule.Ref().String())
+	fmt.Fprintf(&key, "%p", rule) // its place is a line, which can have several
 	for _, refs := range args {
 		key.WriteByte('|')
 		for _, ref := range refs {
@@ -215,6 +215,11 @@ func (r *Reach) data(ref ast.Ref) []ast.Ref {
 			continue
 		}
 		origins := r.rules(rules, nil)
+		for _, rule := range r.compiler.GetRulesDynamicWithOpts(ref, ast.RulesOptions{}) {
+			if len(rule.Head.Args) == 0 && !slices.Contains(rules, rule) {
+				r.whole(r.rule(rule, nil)) // of what the document has further down
+			}
+		}
 		if rules[0].Head.DocKind() != ast.CompleteDoc {
 			return nil // what goes into a set or a map was looked at as a whole
 		}
@@ -238,6 +243,9 @@ func (r *Reach) data(ref ast.Ref) []ast.Ref {
 func (r *Reach) expr(e *ast.Expr, s scope) {
 	for _, w := range e.With {
 		r.term(w.Value, s)
+		if ref, ok := w.Value.Value.(ast.Ref); ok && ast.BuiltinMap[ref.String()] != nil {
+			r.calls[ref.String()] = true // in the place of another function
+		}
 	}
 	switch terms := e.Terms.(type) {
 	case *ast.Term:

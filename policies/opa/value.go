@@ -71,7 +71,7 @@ func Named(o *policies.Object) (*ast.Term, error) {
 type namedKey struct{}
 
 // Lazy is what Named is, made of o only as far as somebody looks: of most objects the larger part, who manages their fields and what
-// they were last, is asked for by no policy. It is for one goroutine and not to be kept.
+// they were last, is asked for by no policy. It is for one goroutine and not to be kept, and not for rules of which Writes is true.
 func Lazy(o *policies.Object) (*ast.Term, error) {
 	root, ok := o.Value().(map[string]any)
 	if !ok {
@@ -85,6 +85,24 @@ func Lazy(o *policies.Object) (*ast.Term, error) {
 		}
 	}
 	return ast.NewTerm(ast.LazyObject(root)), nil
+}
+
+// Writes says whether rules have OPA write into a copy of what they are given: "with" of a part of a document, and builtins that add to
+// a request. Its copy of what Lazy makes is the same object, so that what one rule supposes every later one would see.
+func Writes(c *ast.Compiler) bool {
+	writes := false
+	for _, m := range c.Modules {
+		ast.WalkWiths(m, func(w *ast.With) bool {
+			target, ok := w.Target.Value.(ast.Ref)
+			writes = writes || !ok || len(target) > 1 && (target[0].Equal(ast.InputRootDocument) || target[0].Equal(ast.DefaultRootDocument))
+			return writes
+		})
+		ast.WalkRefs(m, func(ref ast.Ref) bool {
+			writes = writes || ref.Equal(ast.HTTPSend.Ref()) || ref.Equal(ast.ProvidersAWSSignReqObj.Ref())
+			return writes
+		})
+	}
+	return writes
 }
 
 // GeneratedSuffix has the length and the letters of what the API server appends to metadata.generateName

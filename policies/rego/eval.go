@@ -27,6 +27,7 @@ type suite struct {
 	wanted   wanted // of other objects, by any package
 	file     bool   // some package looks at the file
 	values   cache.InterQueryValueCache
+	writes   bool // some rule writes into a copy of its input: see opa.Writes
 	strict   bool
 	timeout  time.Duration
 
@@ -102,7 +103,7 @@ func (s *suite) evaluate(ctx context.Context, c *policies.Change) answers {
 			return out
 		}
 	}
-	in := &inputs{change: c}
+	in := &inputs{change: c, strict: s.writes}
 	txn := &opa.View{Root: s.data.value.Value.(ast.Object), Extra: s.extra(c)}
 	together := s.askTogether(ctx, c, plan, in, txn, out)
 	for _, q := range plan.queries {
@@ -279,6 +280,7 @@ func (in *input) forget() { in.virtual = topdown.NewVirtualCache() }
 // inputs makes the inputs of one change, each at most once.
 type inputs struct {
 	change  *policies.Change
+	strict  bool // of what was made as a whole, not as far as somebody looks
 	object  *input
 	reviews map[policies.Operation]*input
 }
@@ -288,7 +290,11 @@ func (in *inputs) subject() (*input, error) {
 	if in.object != nil {
 		return in.object, nil
 	}
-	t, err := opa.Lazy(in.change.Subject())
+	read := opa.Lazy
+	if in.strict {
+		read = opa.Named
+	}
+	t, err := read(in.change.Subject())
 	if err != nil {
 		return nil, err
 	}

@@ -109,6 +109,7 @@ func newSuite(ctx context.Context, o Options, docs []policies.Document) (*suite,
 		packages: packages,
 		data:     data,
 		values:   cache.NewInterQueryValueCache(context.Background(), nil),
+		writes:   opa.Writes(compiler),
 		strict:   o.StrictBuiltinErrors,
 		timeout:  o.Timeout,
 	}

@@ -1,0 +1,30 @@
+package rego
+
+import "testing"
+
+// OPA puts what "with input.spec.x as y" gives into a copy of the input, and its copy of an object that is read only as far as somebody looks
+// is the object itself: what one package supposes must not be what the next sees.
+func TestWhatAPackageSupposesOfTheInputStaysItsOwn(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, rules string }{
+		{"a field", `deny contains "last" if { safe with input.spec.bad as 7 }`},
+		{"a field that is not there", `deny contains "last" if { safe with input.spec.bad.not as 7 }`},
+		{"the whole of a part", `deny contains "last" if { safe with input.spec as {"bad": 7} }`},
+		{"a part of another input", `deny contains "last" if { safe with input.x as input.spec with input.x.bad as 7 }`},
+		{"a part of the data", `deny contains "last" if { safe with data.x as input.spec with data.x.bad as 7 }`},
+		{"in a comprehension", `deny contains "last" if { count([1 | safe with input.spec.bad as 7]) == 1 }`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, e := five(t, "safe if { object.get(input, [\"x\", \"y\"], 1) == 2 }\n\nsafe if { some i in numbers.range(1, 3); i == 9 }\n\n"+tc.rules, Options{})
+			for bad := range 4 {
+				want := "p" + string(rune('0'+bad))
+				for range 2 {
+					if got := decided(t, e, map[string]any{"bad": int64(bad)}, 0); got != want {
+						t.Errorf("told %q, want %q", got, want)
+					}
+				}
+			}
+		})
+	}
+}
