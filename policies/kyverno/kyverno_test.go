@@ -283,4 +283,12 @@ validate:
 			t.Errorf("container %d is %v, want %s", i, got, want)
 		}
 	}
+	other := engine(t, validate("Pod", `
+validate:
+  message: "first is {{ request.object.spec.containers[0].name }}"
+  deny: {}
+`))
+	if d := other.Decide(t.Context(), creation(pod)); len(d.Results[0].Finding.Violations) != 1 || d.Results[0].Finding.Violations[0].Message != "first is z" {
+		t.Errorf("another policy told %+v", d.Results[0].Finding)
+	}
 }

@@ -74,6 +74,9 @@ func (q *queries) learn(expression string) error {
 }
 
 func (q *queries) search(expression string, data any) (any, error) {
+	if strings.Contains(expression, "sort_by") {
+		data = copied(data) // JMESPath sorts in place, and what it sorts every other policy sees too
+	}
 	compiled, ok := q.known[expression]
 	if !ok {
 		var err error

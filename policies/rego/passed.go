@@ -59,7 +59,8 @@ func (p *passed) add(d digest) {
 
 // digestOf is the digest of all that the packages of plan see of o; ok is false for what is too large or no JSON.
 func (p *plan) digestOf(o *policies.Object) (d digest, ok bool) {
-	text, ok := appendContent(binary.AppendUvarint(make([]byte, 0, 4<<10), p.number), o.Value())
+	text := appendText(binary.AppendUvarint(make([]byte, 0, 4<<10), p.number), o.Name) // which a request can give it: see opa.Named
+	text, ok = appendContent(text, o.Value())
 	if !ok {
 		return d, false
 	}

@@ -70,6 +70,26 @@ func TestOnlyWhatPassedIsNotAskedAgain(t *testing.T) {
 	}
 }
 
+// An object that a request names has no generated name: see opa.Named.
+func TestTheNameThatARequestGivesIsPartOfWhatPassed(t *testing.T) {
+	t.Parallel()
+	_, e := five(t, `deny contains "unnamed" if not input.metadata.name`, Options{})
+	for _, tc := range []struct{ name, want string }{{"", ""}, {"given", "unnamed"}} {
+		o := policies.NewObject(map[string]any{"apiVersion": "example.com/v1", "kind": "Thing", "metadata": map[string]any{"generateName": "a-"}}, policies.Origin{}, nil, nil)
+		o.Name = tc.name
+		d := e.Decide(t.Context(), &policies.Change{Operation: policies.Create, Object: o, Resource: policies.Resource{Group: "example.com", Version: "v1", Resource: "things"}})
+		got := ""
+		for _, r := range d.Results {
+			for _, v := range r.Finding.Violations {
+				got += v.Message
+			}
+		}
+		if got != tc.want {
+			t.Errorf("named %q: told %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
 // What passed today may not pass tomorrow.
 func TestWhatLooksBeyondTheObjectIsAskedEachTime(t *testing.T) {
 	t.Parallel()
