@@ -28,3 +28,46 @@ func TestWhatAPackageSupposesOfTheInputStaysItsOwn(t *testing.T) {
 		})
 	}
 }
+
+func TestNoBuiltinWritesIntoTheInput(t *testing.T) {
+	t.Parallel()
+	for _, made := range []string{
+		`json.patch(input, [{"op": "replace", "path": "/spec/bad", "value": 7}])`,
+		`json.patch(input.spec, [{"op": "replace", "path": "/bad", "value": 7}, {"op": "add", "path": "/new", "value": input.spec}])`,
+		`json.patch({"a": input.spec}, [{"op": "replace", "path": "/a/bad", "value": 7}])`,
+		`json.patch(input, [{"op": "move", "from": "/spec/bad", "path": "/gone"}])`,
+		`json.remove(input, ["spec/bad"])`,
+		`json.filter(input, ["metadata/name"])`,
+		`object.remove(input.spec, ["bad"])`,
+		`object.filter(input.spec, ["x"])`,
+		`object.union(input.spec, {"bad": 7})`,
+		`object.union(input, {"spec": {"bad": 7}})`,
+		`object.union({"spec": {"bad": 7}}, input)`,
+		`object.union_n([input, {"spec": {"bad": 7}}, {"spec": {"more": input.spec}}])`,
+		`object.union_n([{"spec": {"more": {"bad": 7}}}, {"spec": {"more": input.spec}}, {"spec": {"more": {"extra": 1}}}])`,
+		`{k: v | some k, v in input.spec}`,
+		`[v | walk(input, [p, v]); count(p) > 1]`,
+		`yaml.unmarshal(yaml.marshal(input))`,
+		`json.match_schema(input, {"properties": {"spec": {"properties": {"bad": {"default": 7}}}}})`,
+		`graph.reachable(input.spec, {"bad"})`,
+		`strings.render_template("{{.bad}}", input.spec)`,
+		`sprintf("%v", [input])`,
+		`crypto.sha256(json.marshal(input))`,
+	} {
+		t.Run(made, func(t *testing.T) {
+			t.Parallel()
+			s, e := five(t, "deny contains \"last\" if { x := "+made+"; json.marshal(x) == \"none\" }", Options{})
+			if s.writes {
+				t.Fatal("the input is not read lazily")
+			}
+			for bad := range 4 {
+				want := "p" + string(rune('0'+bad))
+				for range 2 {
+					if got := decided(t, e, map[string]any{"bad": int64(bad)}, 0); got != want {
+						t.Errorf("told %q, want %q", got, want)
+					}
+				}
+			}
+		})
+	}
+}
