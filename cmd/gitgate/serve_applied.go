@@ -120,7 +120,11 @@ func openHeadway(state string, log *slog.Logger) (*headway, error) {
 	var lines []headwayLine
 	d := json.NewDecoder(io.LimitReader(f, maxHeadwayFile))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&lines); err != nil {
+	err = d.Decode(&lines)
+	if _, next := d.Token(); err == nil && (lines == nil || next != io.EOF) {
+		err = errors.New("expected one list and nothing after it")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("applied commits: %s cannot be read; without the file the gate begins anew, and knows no state that is too old: %w", p.file, err)
 	}
 	for _, l := range lines {

@@ -61,6 +61,9 @@ func TestHowFarAUnitHasComeIsNotForgotten(t *testing.T) {
 func TestAFileOfAppliedCommitsThatIsDamagedIsNotPassedOver(t *testing.T) {
 	for name, text := range map[string]string{
 		"an empty file":         "",
+		"nothing":               "null",
+		"two lists":             "[]\n[]",
+		"more after the list":   "[]\x00\x00",
 		"half a file":           `[{"Source":"fleet","Kind":"Kustomization","Na`,
 		"another file":          `{"a":1}`,
 		"what is no commit":     `[{"Source":"fleet","Kind":"","Namespace":"","Name":"","Commits":["main"]}]`,
