@@ -1,6 +1,12 @@
 package rego
 
-import "testing"
+import (
+	"math"
+	"testing"
+
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policies/opa"
+)
 
 // OPA puts what "with input.spec.x as y" gives into a copy of the input, and its copy of an object that is read only as far as somebody looks
 // is the object itself: what one package supposes must not be what the next sees.
@@ -69,5 +75,32 @@ func TestNoBuiltinWritesIntoTheInput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestWhatIsReadLazilyIsWhatIsReadAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, spec := range map[string]any{
+		"numbers": []any{int64(0), int64(-1), int64(1) << 31, int64(math.MaxInt64), int64(math.MinInt64), 0.5, -0.5, math.Copysign(0, -1), 1.0, 1e6, 1e15, 1 << 53, 1e19, 1e21, 1e300, 5e-324},
+		"nulls":   map[string]any{"a": nil, "b": []any{nil}, "c": map[string]any{"d": nil}},
+		"empty":   map[string]any{"": map[string]any{}, "a": []any{}, "b": ""},
+		"text":    "a",
+		"texts":   []any{"\x00", "\u2028", "a\nb", "1", "true", "null"},
+		"lists":   []any{[]any{map[string]any{"a": []any{map[string]any{}}}}},
+	} {
+		for _, meta := range []any{map[string]any{"name": "a"}, map[string]any{"generateName": "a-"}, map[string]any{"name": nil, "generateName": "a-"}, map[string]any{"name": int64(1), "generateName": "a-"}, map[string]any{"generateName": int64(1)}, "a", nil} {
+			o := policies.NewObject(map[string]any{"apiVersion": "example.com/v1", "kind": "Thing", "metadata": meta, "spec": spec}, policies.Origin{}, nil, nil)
+			lazy, err := opa.Lazy(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole, err := opa.Named(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lazy.Value.Compare(whole.Value) != 0 || whole.Value.Compare(lazy.Value) != 0 || lazy.Value.Hash() != whole.Value.Hash() {
+				t.Errorf("%s, metadata %v: %v, want %v", name, meta, lazy, whole)
+			}
+		}
 	}
 }
