@@ -49,6 +49,9 @@ func (r *review) wrote(f *policies.Form) {
 	if r.j.Applied == nil || r.c.DryRun || f.Unit.Kind == helmReleaseKind.Kind || r.c.Operation == policies.Update && len(r.edits()) == 0 {
 		return
 	}
+	if last, ok := r.j.Applied.Last(f.Source, f.Unit); ok && (last == f.Since.Hash || r.j.Index.Older(f.Source, f.Since.Hash, last)) {
+		return // as far is known
+	}
 	if shown, err := r.shows(r.c.Object, f); err == nil && shown {
 		r.j.Applied.Wrote(f.Source, f.Unit, f.Since.Hash)
 	}
