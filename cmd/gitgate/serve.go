@@ -149,7 +149,7 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	p.collectSooner()
+	p.boundMemory()
 	registry := prometheus.NewRegistry()
 	g := newGate(p, f, log)
 	if g.metrics, err = newGateMetrics(registry, g); err != nil {
@@ -181,6 +181,7 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err := g.open(ctx); err != nil {
 		return err
 	}
+	p.collectAt(servingPercent)
 	tlsConfig, err := g.openTLS(background, registry)
 	if err != nil {
 		return err

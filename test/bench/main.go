@@ -49,7 +49,8 @@ func run(ctx context.Context, o options, only string) error {
 	}
 	defer os.RemoveAll(work)
 	gitgate := filepath.Join(work, "gitgate")
-	if err := goTool(ctx, "", "build", "-o", gitgate, "./cmd/gitgate"); err != nil {
+	// As make build does: another program has other pages of its file in memory.
+	if err := goTool(ctx, "CGO_ENABLED=0", "build", "-trimpath", "-ldflags=-s -w", "-o", gitgate, "./cmd/gitgate"); err != nil {
 		return fmt.Errorf("building gitgate: %w", err)
 	}
 	cases, err := prepare(ctx, o, work, gitgate, wanted)

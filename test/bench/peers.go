@@ -22,7 +22,7 @@ func peer(ctx context.Context, pkg, version string) (string, error) {
 		return program, nil
 	}
 	fmt.Fprintf(os.Stderr, "bench: building %s@%s (once)\n", pkg, version)
-	if err := goTool(ctx, dir, "install", pkg+"@"+version); err != nil {
+	if err := goTool(ctx, "GOBIN="+dir, "install", pkg+"@"+version); err != nil {
 		return "", fmt.Errorf("building the peer %s@%s: %w", pkg, version, err)
 	}
 	return program, nil
@@ -64,13 +64,10 @@ func peerOf(ctx context.Context, module, version, pkg string, replacements ...st
 	return program, nil
 }
 
-// goTool runs the go command; a bin folder is where it installs to.
-func goTool(ctx context.Context, bin string, args ...string) error {
+// goTool runs the go command with one more variable.
+func goTool(ctx context.Context, variable string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = os.Environ()
-	if bin != "" {
-		cmd.Env = append(cmd.Env, "GOBIN="+bin)
-	}
+	cmd.Env = append(os.Environ(), variable)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	return cmd.Run()
 }
