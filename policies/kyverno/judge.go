@@ -42,7 +42,9 @@ type round struct {
 	rule    *compiled
 	scope   *scope
 	element map[string]any // what patterns are about; nil for the object itself
-	base    policies.Path  // where the element stands in the object; nil when that is not known
+	outer   *round         // of the loop around; nil for none
+	at      any            // the element
+	known   policies.Path  // where the element stands in the object, when its list says so
 	nesting int
 }
 
@@ -179,7 +181,7 @@ func (r round) loops(b *body) verdict {
 	applied := 0
 	var errList error
 	for _, l := range b.loops {
-		elements, err := r.elements(l.list)
+		elements, at, err := r.elements(l.list)
 		switch {
 		case err != nil && isNeed(err):
 			return broken(err)
@@ -189,7 +191,7 @@ func (r round) loops(b *body) verdict {
 			errList = fmt.Errorf("list %s: %w", l.list, err)
 			continue
 		}
-		v, count := r.loop(l, elements)
+		v, count := r.loop(l, elements, at)
 		if v.status != passed {
 			return v
 		}
@@ -205,27 +207,28 @@ func (r round) loops(b *body) verdict {
 	}
 }
 
-func (r round) elements(list string) ([]any, error) {
-	v, err := r.scope.query(list)
+// elements is what a list has. at says where in the object it is; nil when the expression does not say so.
+func (r round) elements(list string) (elements []any, at policies.Path, err error) {
+	v, at, err := r.scope.find(list)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	switch l := v.(type) {
 	case []any:
-		return l, nil
+		return l, at, nil
 	case []map[string]any:
 		out := make([]any, len(l))
 		for i, m := range l {
 			out[i] = m
 		}
-		return out, nil
+		return out, nil, nil
 	default:
-		return []any{v}, nil
+		return []any{v}, nil, nil
 	}
 }
 
-// loop asks the elements, up to the first that breaks the rule. count is how many were judged.
-func (r round) loop(l *loop, elements []any) (v verdict, count int) {
+// loop asks the elements of a list at a place, up to the first that breaks the rule. count is how many were judged.
+func (r round) loop(l *loop, elements []any, at policies.Path) (v verdict, count int) {
 	for i, element := range elements {
 		if element == nil {
 			continue
@@ -234,11 +237,11 @@ func (r round) loop(l *loop, elements []any) (v verdict, count int) {
 		if err != nil {
 			return broken(err), count
 		}
-		in := round{rule: r.rule, scope: inner, element: r.element, nesting: r.nesting + 1}
-		if err := in.scope.setElement(element, i, r.nesting); err != nil {
-			return broken(err), count
+		in := round{rule: r.rule, scope: inner, element: r.element, nesting: r.nesting + 1, outer: &r, at: element}
+		if at != nil {
+			in.known = at.Append(i)
 		}
-		in.base = r.find(element)
+		in.scope.setElement(element, i, r.nesting)
 		m, isMap := element.(map[string]any)
 		switch {
 		case l.scoped != nil && *l.scoped && !isMap:
@@ -252,7 +255,7 @@ func (r round) loop(l *loop, elements []any) (v verdict, count int) {
 			count++
 		default:
 			if v.path == nil {
-				v.path = in.base
+				v.path = in.base()
 			}
 			return v, count
 		}
@@ -260,13 +263,25 @@ func (r round) loop(l *loop, elements []any) (v verdict, count int) {
 	return verdict{status: passed}, count
 }
 
-// find returns where an element stands in the object; nil for one that an expression made.
-func (r round) find(element any) policies.Path {
-	m, ok := element.(map[string]any)
+// base returns where the element stands in the object; nil for one that an expression made, and without one. It may look everywhere: for what is
+// told only.
+func (r round) base() policies.Path {
+	m, ok := r.at.(map[string]any)
 	if !ok || r.scope.change.Object == nil {
 		return nil
 	}
-	return findMap(untyped(r.scope.change.Object), reflect.ValueOf(m).Pointer(), nil)
+	if r.known != nil {
+		return r.known
+	}
+	target := reflect.ValueOf(m).Pointer()
+	for o := r.outer; o != nil; o = o.outer {
+		if at := o.base(); at != nil {
+			if found := findMap(o.at, target, at); found != nil {
+				return found
+			}
+		}
+	}
+	return findMap(untyped(r.scope.change.Object), target, nil)
 }
 
 func findMap(in any, target uintptr, at policies.Path) policies.Path {
@@ -318,10 +333,11 @@ func (r round) place(resource any, path string) policies.Path {
 		}
 	}
 	if r.element != nil {
-		if r.base == nil {
+		base := r.base()
+		if base == nil {
 			return nil
 		}
-		return r.base.Append(out...)
+		return base.Append(out...)
 	}
 	return out
 }
@@ -339,12 +355,14 @@ func (r round) blame(c *conditions) policies.Path {
 		for i := range list {
 			key, _ := list[i].Key.(string)
 			m := blamePattern.FindStringSubmatch(key)
-			if m == nil || m[1] == "element" && r.base == nil {
+			if m == nil {
 				continue
 			}
 			var out policies.Path
 			if m[1] == "element" {
-				out = r.base
+				if out = r.base(); out == nil {
+					continue
+				}
 			}
 			for _, step := range strings.Split(m[2], ".") {
 				out = out.Append(step)

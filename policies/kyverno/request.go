@@ -41,22 +41,42 @@ func untyped(o *policies.Object) map[string]any {
 	return v.(map[string]any)
 }
 
-// request is the top of the JSON context: the AdmissionRequest, and who makes it. What the door does not know is not in it.
-func request(c *policies.Change) map[string]any {
-	subject := c.Subject()
-	r := map[string]any{
-		"uid":         "",
-		"kind":        map[string]any{"group": subject.Kind.Group, "version": subject.Kind.Version, "kind": subject.Kind.Kind},
-		"resource":    map[string]any{"group": c.Resource.Group, "version": c.Resource.Version, "resource": c.Resource.Resource},
-		"subResource": c.Resource.Subresource,
-		"name":        subject.Name,
-		"namespace":   namespaceOf(c),
-		"operation":   string(c.Operation),
-		"object":      nil,
-		"oldObject":   nil,
-		"dryRun":      c.DryRun,
-		"options":     floats(c.Options),
+type headKey struct{ operation policies.Operation }
+
+// head is the AdmissionRequest without its objects. What the door does not know is not in it.
+func head(c *policies.Change) (map[string]any, error) {
+	v, err := c.Derive(headKey{c.Operation}, func() (any, error) {
+		subject := c.Subject()
+		r := map[string]any{
+			"uid":         "",
+			"kind":        map[string]any{"group": subject.Kind.Group, "version": subject.Kind.Version, "kind": subject.Kind.Kind},
+			"resource":    map[string]any{"group": c.Resource.Group, "version": c.Resource.Version, "resource": c.Resource.Resource},
+			"subResource": c.Resource.Subresource,
+			"name":        subject.Name,
+			"namespace":   namespaceOf(c),
+			"operation":   string(c.Operation),
+			"dryRun":      c.DryRun,
+			"options":     floats(c.Options),
+		}
+		if c.Actor != nil {
+			r["userInfo"] = userInfo(c.Actor)
+		}
+		return r, nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return v.(map[string]any), nil
+}
+
+// request is the top of the JSON context: the AdmissionRequest, and who makes it.
+func request(c *policies.Change) (map[string]any, error) {
+	rest, err := head(c)
+	if err != nil {
+		return nil, err
+	}
+	r := maps.Clone(rest)
+	r["object"], r["oldObject"] = nil, nil
 	if c.Object != nil {
 		r["object"] = untyped(c.Object)
 	}
@@ -65,10 +85,9 @@ func request(c *policies.Change) map[string]any {
 	}
 	top := map[string]any{"request": r}
 	if c.Actor != nil {
-		r["userInfo"] = userInfo(c.Actor)
 		top["serviceAccountName"], top["serviceAccountNamespace"] = serviceAccount(c.Actor)
 	}
-	return top
+	return top, nil
 }
 
 func userInfo(a *policies.Actor) map[string]any {

@@ -22,6 +22,7 @@ type scope struct {
 	operation string
 	namespace string         // of the policy; "" for a ClusterPolicy
 	data      map[string]any // nil until an expression is asked: see vars
+	within    []element      // of loops, from the outermost on, that data does not have yet
 	entries   []pending
 	limit     int    // entries from here on do not exist yet: those that are being loaded
 	given     *given // of a test; nil otherwise
@@ -31,6 +32,18 @@ type scope struct {
 type pending struct {
 	*entry
 	loaded bool
+}
+
+// element is what a loop is at.
+type element struct {
+	value          any
+	index, nesting int
+}
+
+// put adds what expressions see of an element.
+func (e element) put(data map[string]any) {
+	data["element"], data["elementIndex"] = e.value, int64(e.index)
+	data[fmt.Sprintf("element%d", e.nesting)], data[fmt.Sprintf("elementIndex%d", e.nesting)] = e.value, int64(e.index)
 }
 
 // entry is a context entry, compiled.
@@ -51,13 +64,14 @@ var imagesEntry = &entry{contextEntry: contextEntry{Name: "images"}, named: entr
 type queries struct {
 	engine jmespath.Interface
 	known  map[string]jmespath.Query
+	plain  map[string]plain
 }
 
 // settings is Kyverno's configuration as it is without one: it says the default registry.
 var settings = sync.OnceValue(func() config.Configuration { return config.NewDefaultConfiguration(false) })
 
 func newQueries() *queries {
-	return &queries{engine: jmespath.New(settings()), known: map[string]jmespath.Query{}}
+	return &queries{engine: jmespath.New(settings()), known: map[string]jmespath.Query{}, plain: map[string]plain{}}
 }
 
 // learn compiles an expression of a policy. Not for concurrent use.
@@ -70,6 +84,9 @@ func (q *queries) learn(expression string) error {
 		return fmt.Errorf("JMESPath %q does not compile: %w", shorten(expression), err)
 	}
 	q.known[expression] = compiled
+	if p, ok := plainOf(expression); ok {
+		q.plain[expression] = p
+	}
 	return nil
 }
 
@@ -101,11 +118,15 @@ func newScope(c *policies.Change, q *queries, namespace string, data map[string]
 func (s *scope) vars() (map[string]any, error) {
 	if s.data == nil {
 		c := s.change
-		base, err := c.Derive(requestKey{c.Operation}, func() (any, error) { return request(c), nil })
+		base, err := c.Derive(requestKey{c.Operation}, func() (any, error) { return request(c) })
 		if err != nil {
 			return nil, err
 		}
 		s.data = maps.Clone(base.(map[string]any))
+		for _, e := range s.within {
+			e.put(s.data)
+		}
+		s.within = nil
 	}
 	return s.data, nil
 }
@@ -113,7 +134,7 @@ func (s *scope) vars() (map[string]any, error) {
 // inner is a scope inside s: what it loads or sets s does not see.
 func (s *scope) inner(entries []*entry) (*scope, error) {
 	in := *s
-	in.data = maps.Clone(s.data)
+	in.data, in.within = maps.Clone(s.data), slices.Clone(s.within)
 	in.entries = slices.Clone(s.entries[:s.limit])
 	if in.given != nil {
 		if err := in.give(); err != nil {
@@ -130,38 +151,69 @@ func (s *scope) inner(entries []*entry) (*scope, error) {
 }
 
 // setElement says which element a loop is at.
-func (s *scope) setElement(element any, index, nesting int) error {
-	data, err := s.vars()
-	if err != nil {
-		return err
+func (s *scope) setElement(value any, index, nesting int) {
+	e := element{value, index, nesting}
+	if s.data == nil {
+		s.within = append(s.within, e)
+		return
 	}
-	data["element"], data["elementIndex"] = element, int64(index)
-	data[fmt.Sprintf("element%d", nesting)], data[fmt.Sprintf("elementIndex%d", nesting)] = element, int64(index)
-	return nil
+	e.put(s.data)
 }
 
 // query answers a JMESPath expression.
 func (s *scope) query(expression string) (any, error) {
+	v, _, err := s.find(expression)
+	return v, err
+}
+
+// find answers a JMESPath expression. at says where in the object the answer is; nil when the expression is no path of it.
+func (s *scope) find(expression string) (v any, at policies.Path, err error) {
 	expression = strings.TrimSpace(expression)
 	if expression == "" {
-		return nil, errors.New("empty expression: expected JMESPath")
+		return nil, nil, errors.New("empty expression: expected JMESPath")
 	}
 	if err := s.known(expression); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i := range s.limit {
 		if e := &s.entries[i]; !e.loaded && e.named.MatchString(expression) {
 			e.loaded = true
 			if err := s.load(i); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
+	if v, at, ok := s.plainly(expression); ok {
+		return v, at, nil
+	}
 	data, err := s.vars()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s.queries.search(expression, data)
+	v, err = s.queries.search(expression, data)
+	return v, nil, err
+}
+
+// plainly answers an expression that only names a field of the request or of an element. ok is false for other expressions, where somebody has
+// put something beside these, as JMESPath has the whole at hand then, and for lists in an element: theirs are found by what they are.
+func (s *scope) plainly(expression string) (v any, at policies.Path, ok bool) {
+	if s.data != nil || s.given != nil {
+		return nil, nil, false
+	}
+	p, ok := s.queries.plain[expression]
+	if !ok {
+		return nil, nil, false
+	}
+	if p.root == "element" {
+		if len(s.within) == 0 {
+			return nil, nil, false
+		}
+		v, ok = p.in(s.within[len(s.within)-1].value, p.path)
+		list, _ := v.([]any)
+		return v, nil, ok && len(list) == 0
+	}
+	v, ok = p.of(s.change)
+	return v, p.place(), ok
 }
 
 var (
