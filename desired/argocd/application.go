@@ -39,7 +39,6 @@ type Application struct {
 			SyncOptions              []string        `json:"syncOptions"`
 			ManagedNamespaceMetadata *CommonMetadata `json:"managedNamespaceMetadata"`
 		} `json:"syncPolicy"`
-		IgnoreDifferences []IgnoreDifferences `json:"ignoreDifferences"`
 	} `json:"spec"`
 
 	object *policies.Object
@@ -49,18 +48,6 @@ type Application struct {
 type CommonMetadata struct {
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
-}
-
-// IgnoreDifferences names fields that others write. With the sync option RespectIgnoreDifferences=true Argo CD does not write
-// them to an object that is there.
-type IgnoreDifferences struct {
-	Group                 string   `json:"group"`
-	Kind                  string   `json:"kind"`
-	Name                  string   `json:"name"`
-	Namespace             string   `json:"namespace"`
-	JSONPointers          []string `json:"jsonPointers"`
-	JQPathExpressions     []string `json:"jqPathExpressions"`
-	ManagedFieldsManagers []string `json:"managedFieldsManagers"`
 }
 
 // Parse reads an Application.

@@ -185,7 +185,8 @@ func (b *builder) owned(kind policies.GroupKind, name string) {
 }
 
 // lastApplied takes the annotation of client-side apply from what is written when all that it says is declared: later applies
-// take away what it names and the manifest does not.
+// take away what it names and the manifest does not. With RespectIgnoreDifferences=true, Argo CD puts the live values of the fields that
+// are ignored into what it applies, so that the annotation says them too: they are taken where the object had them and keeps them.
 func (b *builder) lastApplied(f *policies.Form, stored map[string]any) {
 	written, ok := asMap(b.writtenMeta["annotations"])[lastApplied].(string)
 	if !ok {
@@ -213,7 +214,8 @@ func (b *builder) lastApplied(f *policies.Form, stored map[string]any) {
 		if full["apiVersion"] != said["apiVersion"] {
 			full["apiVersion"] = b.written["apiVersion"]
 		}
-		if says(full, said, b.r.lists(), opaque(f)) {
+		c := Content{Declared: full, New: said, Lists: b.r.lists(), Opaque: opaque(f)}
+		if says(c) || b.keeps(f, c) {
 			b.annotations()[lastApplied] = written
 			return
 		}
@@ -227,14 +229,25 @@ func (b *builder) labelsOr(meta map[string]any) any {
 	return meta["labels"]
 }
 
-// says reports whether all that a manifest says is declared. Empty maps say nothing.
-func says(declared, said map[string]any, lists func(policies.Path) List, opaque func(policies.Path) bool) bool {
-	for _, d := range Compare(Content{Declared: declared, New: said, Lists: lists, Opaque: opaque}) {
+// keeps says whether all that a manifest says beside what is declared is what the live object had and keeps, and the Application that
+// applies it leaves alone what it ignores.
+func (b *builder) keeps(f *policies.Form, c Content) bool {
+	if b.r.c.Old == nil || !b.r.synced(f.Unit, "RespectIgnoreDifferences=true") {
+		return false
+	}
+	had, has := c, c
+	had.Old, has.Old = b.r.c.Old.Map(), b.written
+	return says(had) && says(has)
+}
+
+// says reports whether all that a manifest says, which is the new content, is declared. Empty maps say nothing.
+func says(c Content) bool {
+	for _, d := range Compare(c) {
 		if d.Cause != Dropped && !(d.Cause == NotDeclared && empty(d.Got)) {
 			return false
 		}
 	}
-	return empty(said["status"])
+	return empty(c.New["status"])
 }
 
 // integers turns the whole numbers of decoded JSON into int64, as objects have them.

@@ -12,6 +12,7 @@ var (
 	applicationKind    = policies.GroupKind{Group: "argoproj.io", Kind: "Application"}
 	applicationSetKind = policies.GroupKind{Group: "argoproj.io", Kind: "ApplicationSet"}
 	kustomizationKind  = policies.GroupKind{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}
+	definitionKind     = policies.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
 )
 
 // deleted judges a deletion by a reconciler: what the tip no longer declares goes when its unit prunes or is gone itself, and what
@@ -91,7 +92,7 @@ func (r *review) prunes(was policies.Unit, proof []policies.Evidence) (policies.
 
 // kept says whether the live object carries a mark by which its reconciler lets it stay when Git no longer declares it.
 func (r *review) kept(unitStays bool) bool {
-	options := text(r.c.Old, "metadata", "annotations", "argocd.argoproj.io/sync-options")
+	options := syncOptions(r.c.Old)
 	if hasOption(options, "Prune=false") && unitStays || hasOption(options, "Delete=false") && !unitStays {
 		return true
 	}
@@ -124,7 +125,7 @@ func hasOption(options, want string) bool {
 }
 
 // recreated judges the deletion of what the tip declares. It is let in when Git itself says that the object may be made anew, and,
-// but for hooks, when the live object is not what is declared: a reconciler deletes only what it could not change.
+// but for what is made anew each time, when the live object is not what is declared: a reconciler deletes only what it could not change.
 func (r *review) recreated(ctx context.Context, f *policies.Form) (policies.Finding, error) {
 	still := policies.Violation{
 		Rule: RuleDelete, Pos: position(f, nil),
@@ -134,25 +135,45 @@ func (r *review) recreated(ctx context.Context, f *policies.Form) (policies.Find
 	if !r.mayWrite(f.Unit) {
 		return r.refuse(still), nil
 	}
-	hook, force := r.asksAnew(f)
 	switch {
-	case hook:
+	case isHook(f.Object):
 		return pass(Reconciled, append(evidenceOf(f), policies.Evidence{Kind: "reason", Value: "Git declares it as a hook"})), nil
-	case !force:
+	case r.replacedByForce(f):
+		return pass(Reconciled, append(evidenceOf(f), policies.Evidence{Kind: "reason", Value: "Git has it replaced by force at each sync"})), nil
+	case !r.forced(f):
 		return r.refuse(still), nil
 	}
-	live := &review{j: r.j, c: &policies.Change{
-		Operation: policies.Create, Resource: r.c.Resource, Namespaced: r.c.Namespaced, Object: r.c.Old, Actor: r.c.Actor, Namespace: r.c.Namespace, Holder: r.c.Holder, Knows: r.c.Knows,
-	}, key: r.key, governed: r.governed}
-	m, err := live.against(ctx, f)
+	differs, err := r.drifted(ctx, f)
 	if err != nil {
 		return policies.Finding{}, err
 	}
-	if len(m.violations) == 0 {
+	if !differs {
 		still.Message += ", and is what Git declares: there is nothing to make anew"
 		return r.refuse(still), nil
 	}
 	return pass(Reconciled, append(evidenceOf(f), policies.Evidence{Kind: "reason", Value: "Git lets it be made anew"})), nil
+}
+
+// drifted says whether the live object lacks something that is declared, or has something that an accepted commit declared and the
+// tip does not. What controllers and people added to it is no reason to make it anew.
+func (r *review) drifted(ctx context.Context, f *policies.Form) (bool, error) {
+	live := &review{j: r.j, c: &policies.Change{
+		Operation: policies.Create, Resource: r.c.Resource, Namespaced: r.c.Namespaced, Object: r.c.Old, Actor: r.c.Actor, Namespace: r.c.Namespace, Holder: r.c.Holder, Knows: r.c.Knows,
+	}, key: r.key, governed: r.governed}
+	stored, err := live.stored(f)
+	if err != nil {
+		return false, err
+	}
+	expected, err := live.completed(ctx, f, stored)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range Compare(Content{Declared: expected, New: r.c.Old.Map(), Lists: r.lists(), Opaque: opaque(f)}) {
+		if d.Cause != NotDeclared || r.everDeclared(d.Path) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func orGit(f *policies.Form) string {
@@ -162,18 +183,45 @@ func orGit(f *policies.Form) string {
 	return "Git"
 }
 
-// asksAnew says whether Git declares an object as a hook, or lets it be deleted and made again where it cannot be changed.
-func (r *review) asksAnew(f *policies.Form) (hook, force bool) {
-	note := func(o *policies.Object, key string) string { return text(o, "metadata", "annotations", key) }
-	hook = isHook(f.Object)
-	force = strings.EqualFold(note(f.Object, "kustomize.toolkit.fluxcd.io/force"), "enabled") || note(f.Object, "kustomize.toolkit.fluxcd.io/force") == "true" ||
-		hasOption(note(f.Object, "argocd.argoproj.io/sync-options"), "Force=true")
-	for _, u := range r.unitForms(f.Unit) {
-		forced, _ := policies.Lookup(u.Object.Map(), policies.Path{"spec", "force"})
-		options, _ := policies.Lookup(u.Object.Map(), policies.Path{"spec", "syncPolicy", "syncOptions"})
-		force = force || forced == true || contains(asList(options), "Force=true")
+// forced says whether Git lets an object be deleted and made again where it cannot be changed.
+func (r *review) forced(f *policies.Form) bool {
+	note := text(f.Object, "metadata", "annotations", "kustomize.toolkit.fluxcd.io/force")
+	if strings.EqualFold(note, "enabled") || note == "true" || hasOption(syncOptions(f.Object), "Force=true") {
+		return true
 	}
-	return hook, force
+	for _, u := range r.unitForms(f.Unit) {
+		if forced, _ := policies.Lookup(u.Object.Map(), policies.Path{"spec", "force"}); forced == true {
+			return true
+		}
+	}
+	return false
+}
+
+// replacedByForce says whether Argo CD deletes an object at each sync and makes it again, changed or not: its options Replace=true and
+// Force=true together. Definitions of custom resources and Namespaces it updates all the same.
+func (r *review) replacedByForce(f *policies.Form) bool {
+	if f.Unit.Kind != applicationKind.Kind || r.governed == namespaceKind || r.governed == definitionKind || !hasOption(syncOptions(f.Object), "Force=true") {
+		return false
+	}
+	return hasOption(syncOptions(f.Object), "Replace=true") || r.synced(f.Unit, "Replace=true")
+}
+
+// synced says whether the Application that is a unit has an option for its syncs, as Git declares it.
+func (r *review) synced(u policies.Unit, option string) bool {
+	if u.Kind != applicationKind.Kind {
+		return false
+	}
+	for _, f := range r.unitForms(u) {
+		if options, _ := policies.Lookup(f.Object.Map(), policies.Path{"spec", "syncPolicy", "syncOptions"}); contains(asList(options), option) {
+			return true
+		}
+	}
+	return false
+}
+
+// syncOptions are those of Argo CD that an object has for itself.
+func syncOptions(o *policies.Object) string {
+	return text(o, "metadata", "annotations", "argocd.argoproj.io/sync-options")
 }
 
 // isHook says whether an object is declared to be made for a moment.

@@ -1,6 +1,7 @@
 package trace_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -229,6 +230,19 @@ func TestWhatIsTakenOutOfGitIsDeleted(t *testing.T) {
 			w.forms[1].Object = object(t, with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}"))
 		}, request{old: with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}")}, "[delete] ConfigMap shop/conf is still declared\nthere is nothing to make anew"},
 		{"not to be made anew by the live object's word", func(*world) {}, request{old: with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}", `"1"`, `"2"`)}, "[delete] ConfigMap shop/conf is still declared"},
+		{"not to be made anew when only controllers changed it", func(w *world) {
+			w.forms[0].Object = object(t, with(deployment, "labels: {app: web}", "annotations: {kustomize.toolkit.fluxcd.io/force: enabled}, labels: {app: web}"))
+		}, request{old: with(deployment, "labels: {app: web}", "annotations: {kustomize.toolkit.fluxcd.io/force: enabled, deployment.kubernetes.io/revision: \"2\"}, labels: {app: web}") + "status: {replicas: 3}\n"}, "[delete] Deployment shop/web is still declared\nthere is nothing to make anew"},
+		{"to be made anew without what Git no longer declares", func(w *world) {
+			w.declares(t, apps, with(another, `a: "1"`, `a: "1", b: "2"`))
+			w.forms[len(w.forms)-1].Current = false
+			w.forms[1].Object = object(t, with(another, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}"))
+		}, request{old: with(another, `a: "1"`, `a: "1", b: "2"`, "namespace: shop", "namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}")}, "reconciler"},
+		{"at each sync of Argo CD that replaces it by force", forcedByArgo(t, ledger, "Force=true,Replace=true", ""), request{user: payUser, old: with(ledger, "namespace: pay", "namespace: pay, annotations: {argocd.argoproj.io/sync-options: \"Force=true,Replace=true\"}")}, "reconciler"},
+		{"at each sync of an Application that replaces", forcedByArgo(t, ledger, "Force=true", "Replace=true"), request{user: payUser, old: with(ledger, "namespace: pay", "namespace: pay, annotations: {argocd.argoproj.io/sync-options: Force=true}")}, "reconciler"},
+		{"not by Argo CD that applies it by force, as it is as declared", forcedByArgo(t, ledger, "Force=true", ""), request{user: payUser, old: with(ledger, "namespace: pay", "namespace: pay, annotations: {argocd.argoproj.io/sync-options: Force=true}")}, "there is nothing to make anew"},
+		{"not by force of the Application, of which Argo CD knows nothing", forcedByArgo(t, ledger, "", "Force=true"), request{user: payUser, old: with(ledger, `"1"`, `"2"`)}, "[delete] ConfigMap pay/ledger is still declared"},
+		{"not a Namespace, which Argo CD only updates", forcedByArgo(t, paySpace, "Force=true,Replace=true", ""), request{user: payUser, old: with(paySpace, "name: pay", "name: pay, annotations: {argocd.argoproj.io/sync-options: \"Force=true,Replace=true\"}")}, "there is nothing to make anew"},
 		{"as a hook", func(w *world) {
 			w.declares(t, shop, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pre, namespace: shop, annotations: {argocd.argoproj.io/hook: PreSync}}\n")
 		}, request{user: argoUser, old: "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pre, namespace: shop}\n"}, "reconciler"},
@@ -243,6 +257,67 @@ func TestWhatIsTakenOutOfGitIsDeleted(t *testing.T) {
 			if tc.q.user == "" {
 				tc.q.user = fluxUser
 			}
+			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), tc.q.change(t))), tc.want)
+		})
+	}
+}
+
+const (
+	payUser  = "system:serviceaccount:pay:deployer"
+	paySpace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: pay}\n"
+)
+
+// forcedByArgo declares a manifest of the Application pay with sync options of its own, and that Application with its.
+func forcedByArgo(t *testing.T, manifest, own, application string) func(*world) {
+	return func(w *world) {
+		w.forms = slices.DeleteFunc(w.forms, func(f *policies.Form) bool { return f.Unit == pay })
+		if own != "" {
+			manifest = with(manifest, "metadata: {", "metadata: {annotations: {argocd.argoproj.io/sync-options: \""+own+"\"}, ")
+		}
+		w.declares(t, pay, manifest)
+		w.declares(t, shop, "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: pay, namespace: argocd}\nspec: {syncPolicy: {syncOptions: [\""+application+"\"]}}\n")
+	}
+}
+
+// Argo CD writes what Git declares also where it ignores differences. With RespectIgnoreDifferences=true it writes there what is live.
+func TestAFieldWhoseDifferencesAreIgnoredIsNobodysToSet(t *testing.T) {
+	const (
+		plain    = "ignoreDifferences: [{group: apps, kind: Deployment, jsonPointers: [/spec/replicas]}]"
+		respects = plain + ", syncPolicy: {syncOptions: [RespectIgnoreDifferences=true]}"
+		applied  = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"pay"},"spec":{"replicas":REPLICAS,"template":{"spec":{"containers":[{"name":"web","image":"registry.example.com/web:1.1.0"}]}}}}`
+	)
+	declared := with(deployment, "namespace: shop", "namespace: pay")
+	scaled := func(n string) string { return with(declared, "replicas: 3", "replicas: "+n) }
+	says := func(manifest, n string) string {
+		return with(manifest, "metadata: {", "metadata: {annotations: {kubectl.kubernetes.io/last-applied-configuration: '"+strings.Replace(applied, "REPLICAS", n, 1)+"'}, ")
+	}
+	const field, note = "[field] spec.replicas: 9 is not what Git declares: 3", "[field] metadata.annotations"
+	for _, tc := range []struct {
+		name, spec string
+		q          request
+		want       string
+	}{
+		{"the declared value", plain, request{old: scaled("5"), object: declared}, "reconciler"},
+		{"the declared value, as client-side apply writes it", plain, request{old: says(scaled("5"), "3"), object: says(declared, "3")}, "reconciler"},
+		{"another value", plain, request{old: scaled("5"), object: scaled("9")}, field},
+		{"the live value said to be applied, without respect", plain, request{old: scaled("5"), object: says(scaled("5"), "5")}, note},
+
+		{"the live value, with respect", respects, request{old: scaled("5"), object: scaled("5")}, "reconciler"},
+		{"the live value, as client-side apply writes it", respects, request{old: scaled("5"), object: says(scaled("5"), "5")}, "reconciler"},
+		{"the live value beside a change", respects, request{old: with(scaled("5"), "web:1.1.0", "web:1.0.0"), object: says(scaled("5"), "5")}, "reconciler"},
+		{"another value, with respect", respects, request{old: scaled("5"), object: says(scaled("9"), "9")}, field},
+		{"another value said to be applied", respects, request{old: scaled("5"), object: says(scaled("5"), "9")}, note},
+		{"the live value said to be applied, and another one written", respects, request{old: scaled("5"), object: says(declared, "5")}, note},
+		{"another field said to be applied", respects, request{old: scaled("5"), object: with(says(scaled("5"), "5"), `"template":{"spec":{`, `"template":{"spec":{"hostPID":true,`)}, note},
+		{"another field, with respect", respects, request{old: scaled("5"), object: with(scaled("5"), "web:1.1.0", "evil:1")}, `"registry.example.com/evil:1" is not what Git declares`},
+		{"a creation with another value", respects, request{object: scaled("9")}, field},
+		{"a creation that says another value", respects, request{object: says(declared, "9")}, note},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := &world{}
+			w.declares(t, pay, declared)
+			w.declares(t, shop, "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: pay, namespace: argocd}\nspec: {"+tc.spec+"}\n")
+			tc.q.user = payUser
 			check(t, answer(newPolicy(t, w, nil).Judge(t.Context(), tc.q.change(t))), tc.want)
 		})
 	}
