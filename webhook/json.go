@@ -165,7 +165,12 @@ func (p *parser) object() (map[string]any, error) {
 			return nil, p.wrong("expected a colon after a key")
 		}
 		p.at++
-		v, err := p.member(key)
+		var v any
+		if p.level <= memberLevels {
+			v, err = p.member(key)
+		} else {
+			v, err = p.value()
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +193,10 @@ func (p *parser) object() (map[string]any, error) {
 	}
 }
 
-// member reads the value of a key of the map that is read.
+// memberLevels are those of which member wants to know; below them it is left out, and with it half of the stack.
+const memberLevels = 4
+
+// member reads the value of a key of the map that is read, which is one of the outer memberLevels.
 func (p *parser) member(key string) (any, error) {
 	parent := ""
 	switch p.level {
