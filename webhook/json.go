@@ -9,8 +9,8 @@ import (
 
 // parser reads one JSON text (RFC 8259) into maps, lists, strings, bools, nil, int64 for whole numbers that fit, and float64: what
 // policies.NewObject wants. It is strict where encoding/json is not (a key twice, broken UTF-8), bounded in depth and in the number
-// of values, and makes no copy of strings without escapes: they share the text's memory. What request.oldObject has word for word as
-// request.object has it is read once, and both share it.
+// of values, and makes no copy of strings without escapes: they share the text's memory. Maps and lists that request.oldObject has letter for letter
+// as request.object has them are read once, and both share them.
 type parser struct {
 	text   string
 	at     int
@@ -21,21 +21,26 @@ type parser struct {
 	request bool   // inside the field request of the outermost map
 	uid     string // of the field request.uid as soon as it was read, so that a text that breaks off later can be answered
 
-	inside bool   // inside request.object or request.oldObject
-	again  bool   // inside the latter
-	parent string // the field of the object that is read
-	parts  []part // of request.object
+	created bool   // request.operation is CREATE: there will be no request.oldObject
+	noting  bool   // inside request.object
+	parts   []part // of request.object: itself, and what is in it, each before what is in that
+	like    int    // in request.oldObject, 1 + the part that stands where the map or list stands that is read next; 0 for none
 }
 
-// part is a map or list of request.object: a field of it, or of one of its fields.
+// part is a map or list in request.object.
 type part struct {
-	parent, key string // parent is "" for a field of the object itself
-	text        string
-	value       any
+	key   string // of the map around it; "" in a list
+	value any
+	text  string
+	next  int // the part after those that are in it
 }
 
-// maxParts bounds how many are remembered, and so how many a part of request.oldObject is compared with.
-const maxParts = 64
+// The parts that are remembered: no more than maxParts, nor what is in a field of managedFields that lists the fields of a manager.
+const (
+	maxParts  = 128
+	ownedKey  = "fieldsV1"
+	someParts = 48 // most objects have no more
+)
 
 // parseJSON reads all of text. uid is request.uid also when there is an error further on.
 func parseJSON(text string, depth, values int) (v any, uid string, err error) {
@@ -145,6 +150,7 @@ func (p *parser) object() (map[string]any, error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
+	like := p.likeness()
 	m := map[string]any{}
 	if p.next() == '}' {
 		p.leave()
@@ -166,10 +172,10 @@ func (p *parser) object() (map[string]any, error) {
 		}
 		p.at++
 		var v any
-		if p.level <= memberLevels {
-			v, err = p.member(key)
+		if p.level <= outerLevels {
+			v, err = p.outer(key)
 		} else {
-			v, err = p.value()
+			v, err = p.inner(key, &like)
 		}
 		if err != nil {
 			return nil, err
@@ -193,46 +199,122 @@ func (p *parser) object() (map[string]any, error) {
 	}
 }
 
-// memberLevels are those of which member wants to know; below them it is left out, and with it half of the stack.
-const memberLevels = 4
+// outerLevels are those of the review and of its request.
+const outerLevels = 2
 
-// member reads the value of a key of the map that is read, which is one of the outer memberLevels.
-func (p *parser) member(key string) (any, error) {
-	parent := ""
-	switch p.level {
-	case 1:
+// outer reads the value of a key of the review or of its request.
+func (p *parser) outer(key string) (any, error) {
+	if p.level == 1 {
 		p.request = key == "request"
-	case 2:
-		p.inside, p.again = p.request && (key == "object" || key == "oldObject"), key == "oldObject"
-	case 3:
-		p.parent = key
-	case 4:
-		parent = p.parent
 	}
-	if c := p.next(); !p.inside || p.level != 3 && p.level != 4 || c != '{' && c != '[' {
+	if p.level == 1 || !p.request {
 		return p.value()
 	}
-	if p.again {
-		for i := range p.parts {
-			if known := &p.parts[i]; known.key == key && known.parent == parent && strings.HasPrefix(p.text[p.at:], known.text) {
-				p.at += len(known.text)
-				return known.value, nil
-			}
+	switch key {
+	case "operation":
+		v, err := p.value()
+		p.created = v == "CREATE"
+		return v, err
+	case "object":
+		if p.next() != '{' || p.created || len(p.parts) > 0 {
+			return p.value()
 		}
+		p.parts, p.noting = make([]part, 0, someParts), true
+		v, err := p.note("")
+		p.noting = false
+		return v, err
+	case "oldObject":
+		if p.next() == '{' && len(p.parts) > 0 {
+			p.like = 1
+		}
+	}
+	v, err := p.value()
+	p.like = 0
+	return v, err
+}
+
+// inner reads a value that is further inside, of a key or in a list, where like goes from part to part of what stands there in request.object.
+func (p *parser) inner(key string, like *likeness) (any, error) {
+	switch c := p.next(); {
+	case c != '{' && c != '[':
+	case p.noting:
+		return p.note(key)
+	case like.at > 0:
+		known, same := like.find(p.parts, key, p.text[p.at:])
+		if same {
+			p.at += len(p.parts[known].text)
+			return p.parts[known].value, nil
+		}
+		if known > 0 {
+			p.like = known + 1
+		}
+	}
+	return p.value()
+}
+
+// note reads a map or list and remembers it, and what is in it.
+func (p *parser) note(key string) (any, error) {
+	i, from := len(p.parts), p.at
+	if i == maxParts {
 		return p.value()
 	}
-	from := p.at
+	p.parts = append(p.parts, part{key: key})
+	p.noting = key != ownedKey
 	v, err := p.value()
-	if err == nil && len(p.parts) < maxParts {
-		p.parts = append(p.parts, part{parent, key, p.text[from:p.at], v})
+	p.noting = true
+	if err == nil {
+		p.parts[i].value, p.parts[i].text, p.parts[i].next = v, p.text[from:p.at], len(p.parts)
 	}
 	return v, err
+}
+
+// likeness is a walk over the parts that are in one part: at is the one to look at next, 0 for none, and end the one after the last.
+type likeness struct{ from, at, end int }
+
+// likeness is that of the map or list that is read now.
+func (p *parser) likeness() (l likeness) {
+	if p.like > 0 {
+		l = likeness{from: p.like, at: p.like, end: p.parts[p.like-1].next}
+		p.like = 0
+	}
+	return l
+}
+
+// maxAlike is how many items of a list one item is compared with: managedFields are sorted by time, so that a manager's moves when it writes.
+const maxAlike = 8
+
+// find returns the part of a key, or the next of a list, that rest begins with: the text of a part is a whole map or list, so that what begins as it
+// does is it. same is false for one that only stands there; 0 is none. Both objects mostly have their keys in one order.
+func (l *likeness) find(parts []part, key, rest string) (known int, same bool) {
+	left := maxAlike
+	for _, r := range [2][2]int{{l.at, l.end}, {l.from, l.at}} {
+		for i := r[0]; i < r[1] && left > 0; i = parts[i].next {
+			if parts[i].key != key {
+				continue
+			}
+			if strings.HasPrefix(rest, parts[i].text) {
+				l.at = parts[i].next
+				return i, true
+			}
+			if left--; known == 0 {
+				known = i
+			}
+			if key != "" {
+				left = 0
+			}
+		}
+	}
+	if known > 0 {
+		l.at = parts[known].next
+	}
+	return known, false
 }
 
 func (p *parser) array() ([]any, error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
+	like := p.likeness()
 	list := []any{}
 	if p.next() == ']' {
 		p.leave()
@@ -242,7 +324,7 @@ func (p *parser) array() ([]any, error) {
 		if err := p.count(); err != nil {
 			return nil, err
 		}
-		v, err := p.value()
+		v, err := p.inner("", &like)
 		if err != nil {
 			return nil, err
 		}

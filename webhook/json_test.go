@@ -96,36 +96,91 @@ func TestTheParserReadsWhatJSONIs(t *testing.T) {
 // What an update leaves as it was is read once.
 func TestTheOldObjectSharesWhatIsWrittenAlike(t *testing.T) {
 	t.Parallel()
-	text := `{"request":{"object":{"spec":{"a":{"b":[1]},"c":{"d":1}},"status":{"e":1}},"oldObject":{"spec":{"a":{"b":[1]},"c":{"d":2}},"status":{"e":1},"f":{"e":1}}}}`
-	got, _, err := parseJSON(text, 10, 100)
-	want, libErr := library(text)
-	if err != nil || libErr != nil || !reflect.DeepEqual(got, want) {
-		t.Fatalf("got %v (%v), want %v (%v)", got, err, want, libErr)
-	}
-	at := func(path ...string) uintptr {
-		v := got
-		for _, step := range append([]string{"request"}, path...) {
-			v = v.(map[string]any)[step]
+	const object = `{"metadata":{"managedFields":[{"manager":"a","fieldsV1":{"f:x":{"f:y":{}}}},{"manager":"b","fieldsV1":{"f:z":{}}}],"n":1},` +
+		`"spec":{"a":{"b":[1]},"c":{"d":1},"list":[{"x":[{"k":1}],"y":2},{"x":[],"y":3}],"deep":{"e":{"f":{"g":[]},"h":1}}},"status":{"e":1}}`
+	const old = `{"spec":{"list":[{"x":[{"k":1}],"y":1},{"x":[],"y":3}],"c":{"d":2},"a":{"b":[1]},"deep":{"e":{"f":{"g":[]},"h":2}}},"status":{"e":1},"f":{"e":1},` +
+		`"metadata":{"n":2,"managedFields":[{"manager":"b","fieldsV1":{"f:z":{}}},{"manager":"a","time":"t","fieldsV1":{"f:x":{"f:y":{}}}}]}}`
+	at := func(got any, path ...any) uintptr {
+		for _, step := range append([]any{"request"}, path...) {
+			switch step := step.(type) {
+			case string:
+				got = got.(map[string]any)[step]
+			case int:
+				got = got.([]any)[step]
+			}
 		}
-		return reflect.ValueOf(v).Pointer()
+		return reflect.ValueOf(got).Pointer()
 	}
+	read := func(text string) any {
+		got, _, err := parseJSON(text, 12, 200)
+		want, libErr := library(text)
+		if err != nil || libErr != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %v (%v), want %v (%v)", got, err, want, libErr)
+		}
+		return got
+	}
+	got := read(`{"request":{"operation":"UPDATE","object":` + object + `,"oldObject":` + old + `}}`)
 	for _, tc := range []struct {
-		path []string
-		one  bool
-	}{{[]string{"spec", "a"}, true}, {[]string{"status"}, true}, {[]string{"spec"}, false}, {[]string{"spec", "c"}, false}} {
-		if one := at(append([]string{"object"}, tc.path...)...) == at(append([]string{"oldObject"}, tc.path...)...); one != tc.one {
-			t.Errorf("%v is one: %t, want %t", tc.path, one, tc.one)
+		before, after []any
+		one           bool
+	}{
+		{[]any{"status"}, nil, true},
+		{[]any{"spec"}, nil, false},
+		{[]any{"spec", "a"}, nil, true},
+		{[]any{"spec", "c"}, nil, false},
+		{[]any{"spec", "list"}, nil, false},
+		{[]any{"spec", "list", 0}, nil, false},
+		{[]any{"spec", "list", 0, "x"}, nil, true},
+		{[]any{"spec", "list", 1}, nil, true},
+		{[]any{"spec", "deep", "e"}, nil, false},
+		{[]any{"spec", "deep", "e", "f"}, nil, true},
+		{[]any{"f"}, []any{"status"}, false}, // of another name
+		{[]any{"metadata"}, nil, false},
+		{[]any{"metadata", "managedFields", 0}, []any{"metadata", "managedFields", 1}, true}, // in another place of the list
+		{[]any{"metadata", "managedFields", 1}, []any{"metadata", "managedFields", 0}, false},
+		{[]any{"metadata", "managedFields", 1, "fieldsV1"}, []any{"metadata", "managedFields", 0, "fieldsV1"}, true},
+	} {
+		if tc.after == nil {
+			tc.after = tc.before
+		}
+		if one := at(got, append([]any{"oldObject"}, tc.before...)...) == at(got, append([]any{"object"}, tc.after...)...); one != tc.one {
+			t.Errorf("%v is one: %t, want %t", tc.before, one, tc.one)
 		}
 	}
-	if at("oldObject", "f") == at("object", "status") {
-		t.Error("fields of other names are one")
+	same := read(`{"request":{"object":` + object + `,"oldObject":` + object + `}}`)
+	if at(same, "object") == at(same, "oldObject") || at(same, "object", "metadata") != at(same, "oldObject", "metadata") {
+		t.Error("an object that is as it was is the old one itself, or shares nothing with it")
+	}
+	if first := read(`{"request":{"oldObject":` + object + `,"object":` + object + `}}`); at(first, "object", "spec") == at(first, "oldObject", "spec") {
+		t.Error("an old object that comes first shares what is not read yet")
+	}
+	for _, text := range []string{
+		`{"request":{"operation":"CREATE","object":` + object + `,"oldObject":` + old + `}}`,
+		`{"request":{"object":{"a":[` + strings.Repeat(`{"x":{}},`, 70) + `[]],"b":{"c":{}}},"oldObject":{"b":{"c":{}},"a":[[],` + strings.Repeat(`{"x":{}},`, 5) + `{}]}}}`,
+		`{"request":{"object":[{"a":{}}],"oldObject":[{"a":{}}]},"object":{"a":{"b":{}}},"oldObject":{"a":{"b":{}}}}`,
+		`{"request":{"object":{"a":{"b":{}}},"oldObject":{"a":[{"b":{}}]}}}`,
+		`{"request":{"object":{"a":[{"b":{}}],"":{"":{}}},"oldObject":{"a":{"b":{},"":{}},"":[{}]}}}`,
+		`{"request":{"object":{"object":{"a":{}}},"oldObject":{"object":{"a":{}}}}}`,
+		`{"object":{"request":{"object":{"a":{}}}},"request":{"oldObject":{"a":{}}}}`,
+	} {
+		read(text)
+	}
+	for _, text := range []string{
+		`{"request":{"object":` + object + `,"object":` + object + `}}`,
+		`{"request":{"object":{"a":{"b":{}}},"oldObject":{"a":{"b":{}},"a":{"b":{}}}}}`,
+		`{"request":{"object":{"a":{"b":{}}},"oldObject":{"a":{"b":{}}x}}}`,
+	} {
+		if got, _, err := parseJSON(text, 12, 200); err == nil {
+			t.Errorf("%s: read as %v", text, got)
+		}
 	}
 }
 
 // What the parser takes, encoding/json takes too, and both make the same of it.
 func FuzzParser(f *testing.F) {
 	for _, seed := range []string{`{"request":{"uid":"u"}}`, `[1,2.5,"\u00e9",null]`, `{"a":{"b":[]}}`, `"\ud83d\ude00"`, `1e5`, "{\"a\":\"\xff\"}",
-		`{"request":{"object":{"spec":{"a":{"b":[1]},"c":[{}]},"l":[1]},"oldObject":{"l":[1],"spec":{"c":[{}],"a":{"b":[2]}},"x":{"a":{"b":[1]}}}}}`} {
+		`{"request":{"object":{"spec":{"a":{"b":[1]},"c":[{}]},"l":[1]},"oldObject":{"l":[1],"spec":{"c":[{}],"a":{"b":[2]}},"x":{"a":{"b":[1]}}}}}`,
+		`{"request":{"object":{"a":[{"b":{"c":1}},{"d":[{"fieldsV1":{"e":{}}}]}]},"oldObject":{"a":[{"d":[{"fieldsV1":{"e":{}}}]},{"b":{"c":2,"f":[]}}]}}}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
