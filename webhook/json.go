@@ -220,7 +220,9 @@ func (p *parser) outer(key string) (any, error) {
 			return p.value()
 		}
 		p.parts, p.noting = make([]part, 0, someParts), true
-		v, err := p.note("")
+		i := p.begin("")
+		v, err := p.value()
+		p.end(i, v)
 		p.noting = false
 		return v, err
 	case "oldObject":
@@ -233,12 +235,17 @@ func (p *parser) outer(key string) (any, error) {
 	return v, err
 }
 
-// inner reads a value that is further inside, of a key or in a list, where like goes from part to part of what stands there in request.object.
+// inner reads a value that is further inside, of a key or in a list, where like goes from part to part of what stands there in request.object. The
+// stack is as deep as the text is: what need not lie in it does not, and a new goroutine need not grow its own.
 func (p *parser) inner(key string, like *likeness) (any, error) {
-	switch c := p.next(); {
-	case c != '{' && c != '[':
+	c := p.next()
+	if c != '{' && c != '[' {
+		return p.value()
+	}
+	noted := -1
+	switch {
 	case p.noting:
-		return p.note(key)
+		noted = p.begin(key)
 	case like.at > 0:
 		known, same := like.find(p.parts, key, p.text[p.at:])
 		if same {
@@ -249,23 +256,40 @@ func (p *parser) inner(key string, like *likeness) (any, error) {
 			p.like = known + 1
 		}
 	}
-	return p.value()
+	var v any
+	var err error
+	if c == '{' {
+		v, err = p.object()
+	} else {
+		v, err = p.array()
+	}
+	p.end(noted, v)
+	return v, err
 }
 
-// note reads a map or list and remembers it, and what is in it.
-func (p *parser) note(key string) (any, error) {
-	i, from := len(p.parts), p.at
+// begin remembers where a map or list begins; -1 for one that is not to be remembered.
+//
+//go:noinline
+func (p *parser) begin(key string) int {
+	i := len(p.parts)
 	if i == maxParts {
-		return p.value()
+		return -1
 	}
-	p.parts = append(p.parts, part{key: key})
+	p.parts = append(p.parts, part{key: key, text: p.text[p.at:]})
 	p.noting = key != ownedKey
-	v, err := p.value()
-	p.noting = true
-	if err == nil {
-		p.parts[i].value, p.parts[i].text, p.parts[i].next = v, p.text[from:p.at], len(p.parts)
+	return i
+}
+
+// end remembers what begin has begun, of which v was read up to here.
+//
+//go:noinline
+func (p *parser) end(i int, v any) {
+	if i < 0 {
+		return
 	}
-	return v, err
+	part := &p.parts[i]
+	part.value, part.text, part.next = v, part.text[:len(part.text)-(len(p.text)-p.at)], len(p.parts)
+	p.noting = true
 }
 
 // likeness is a walk over the parts that are in one part: at is the one to look at next, 0 for none, and end the one after the last.
