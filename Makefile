@@ -19,11 +19,12 @@ install: ## gitgate into GOBIN
 test: ## all tests but those that start a real control plane
 	go test -short ./...
 
-race: ## the tests of the product under the race detector, but for packages that contain Kubernetes, which would take minutes to build
-	go test -short -race $$(go list -test -f '{{if .ForTest}}{{else}}{{.ImportPath}} {{.Deps}}{{end}}' ./... | awk '$$1 ~ /\.test$$/ && $$1 !~ /\/test\// && !/k8s\.io\/kubernetes\// {sub(/\.test$$/, "", $$1); print $$1}')
+race: ## the tests of what is shared between goroutines under the race detector, but for packages that contain Kubernetes, which would take minutes to build
+	go test -short -race $$(go list -f '{{.ImportPath}} {{.Imports}}' ./... | awk '$$1 !~ /\/test\// && /[[ ]sync(\/atomic)?[] ]/ {print $$1}' | \
+		xargs go list -test -f '{{if .ForTest}}{{else}}{{.ImportPath}} {{.Deps}}{{end}}' | awk '$$1 ~ /\.test$$/ && !/k8s\.io\/kubernetes\// {sub(/\.test$$/, "", $$1); print $$1}')
 
 e2e: ## the tests against a real API server, Flux and Argo CD, built from modules once (about half an hour); needs redis-server
-	go test -count=1 -p 1 -timeout 60m ./test/controlplane/... ./test/conformance ./test/parity ./test/e2e
+	go test -count=1 -timeout 60m ./test/e2e ./test/conformance ./test/parity ./test/controlplane/...
 
 demo: ## a commit that is admitted and a kubectl edit that is not, in a real cluster on this machine
 	go run ./test/demo

@@ -95,13 +95,13 @@ func (s *Server) Kinds(ctx context.Context) ([]string, error) {
 	return kinds, nil
 }
 
-// send speaks JSON; a PATCH is a server-side apply.
+// send speaks JSON; a PATCH is a server-side apply. What the API server has no time for it is asked again, for some minutes.
 func (s *Server) send(ctx context.Context, method, path string, object map[string]any) (status int, body []byte, err error) {
 	text, err := json.Marshal(object)
 	if err != nil {
 		return 0, nil, err
 	}
-	for range 5 {
+	for range 300 {
 		req, err := http.NewRequestWithContext(ctx, method, s.URL+path, bytes.NewReader(text))
 		if err != nil {
 			return 0, nil, err
@@ -123,7 +123,7 @@ func (s *Server) send(ctx context.Context, method, path string, object map[strin
 			return 0, nil, err
 		}
 		status = res.StatusCode
-		if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
+		if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable && status != http.StatusGatewayTimeout {
 			return status, body, nil
 		}
 		select {

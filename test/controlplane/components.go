@@ -2,10 +2,12 @@ package controlplane
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -62,6 +64,13 @@ func (cp *ControlPlane) planAPIServer(port int) ([]string, func(context.Context)
 	if cp.options.AuditPolicy != "" {
 		args = append(args, "--audit-policy-file="+cp.file("audit-policy.yaml"), "--audit-log-path="+cp.AuditLog(), "--audit-log-mode=blocking")
 	}
+	if cp.options.WebhookUser != "" {
+		config, err := cp.webhookConfig(cp.options.WebhookUser)
+		if err != nil {
+			return nil, nil, err
+		}
+		args = append(args, "--admission-control-config-file="+config)
+	}
 	args = slices.Concat(args, more)
 	admin, err := cp.HTTPClient("system:admin", "system:masters")
 	if err != nil {
@@ -83,6 +92,24 @@ func (cp *ControlPlane) planAPIServer(port int) ([]string, func(context.Context)
 		return nil
 	}
 	return args, ready, nil
+}
+
+// webhookConfig writes what has kube-apiserver show a user's certificate to every webhook, and returns its path.
+func (cp *ControlPlane) webhookConfig(user string) (string, error) {
+	id, err := cp.identity(user, nil)
+	if err != nil {
+		return "", err
+	}
+	encode := base64.StdEncoding.EncodeToString
+	kubeconfig := fmt.Sprintf("apiVersion: v1\nkind: Config\nusers: [{name: \"*\", user: {client-certificate-data: %s, client-key-data: %s}}]\n", encode(id.certificate), encode(id.key))
+	config := fmt.Sprintf(`apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+  - name: ValidatingAdmissionWebhook
+    configuration: {apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: %q}
+`, cp.file("webhooks.kubeconfig"))
+	return cp.file("admission.yaml"), errors.Join(
+		os.WriteFile(cp.file("webhooks.kubeconfig"), []byte(kubeconfig), 0o600), os.WriteFile(cp.file("admission.yaml"), []byte(config), 0o600))
 }
 
 // planController plans a component that is a client of the API server, under its own identity.
@@ -108,9 +135,9 @@ func (cp *ControlPlane) planController(name string, port int, flags []string) ([
 	}, nil
 }
 
-// get asks for a URL and wants 200, soon.
+// get asks for a URL and wants 200.
 func get(ctx context.Context, client *http.Client, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -148,13 +175,4 @@ func createNamespace(ctx context.Context, client *http.Client, endpoint, name st
 		return fmt.Errorf("create namespace %s: %s", name, res.Status)
 	}
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

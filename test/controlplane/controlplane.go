@@ -52,11 +52,14 @@ const Next = "1.37"
 type Options struct {
 	Release           string   // of kube-apiserver: Next, or "" for that of the other components
 	APIServer         []string // more flags of kube-apiserver, "--name=value"; they come last and so win
+	WebhookUser       string   // whose certificate kube-apiserver shows to webhooks; "" for none
 	AuditPolicy       string   // YAML of an audit.k8s.io/v1 Policy; "" for no audit log
 	ControllerManager bool     // with an identity for each controller, as real clusters have it
 	Controllers       []string // more flags of kube-controller-manager
 	Scheduler         bool
-	Dir               string // where all files go; "" for a temporary folder, removed at the end
+	Dir               string         // where all files go; "" for a temporary folder, removed at the end
+	Editor            string         // a command that kubectl edit runs with the file behind it; "" for the environment's
+	Ports             *process.Ports // of whom else takes ports in this process; nil for nobody
 	Logf              func(format string, args ...any)
 }
 
@@ -103,6 +106,9 @@ func New(ctx context.Context, o Options) (*ControlPlane, error) {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
+	if o.Ports == nil {
+		o.Ports = &process.Ports{}
+	}
 	cp := &ControlPlane{options: o, dir: o.Dir, running: map[string]*process.Process{}, ports: map[string]int{}, identities: map[string]*identity{}}
 	wanted := []string{Etcd, APIServer}
 	if o.ControllerManager {
@@ -131,9 +137,9 @@ func New(ctx context.Context, o Options) (*ControlPlane, error) {
 			return nil, err
 		}
 	}
-	for _, name := range wanted {
-		if err := cp.launch(ctx, name, programs[name]); err != nil {
-			err = errors.Join(err, errors.New(cp.Log(name, 30)))
+	// The API server needs etcd, and the clients of the API server come up beside each other.
+	for _, stage := range [][]string{wanted[:1], wanted[1:2], wanted[2:]} {
+		if err := cp.launchAll(ctx, stage, programs); err != nil {
 			cp.Stop()
 			return nil, err
 		}
@@ -141,10 +147,26 @@ func New(ctx context.Context, o Options) (*ControlPlane, error) {
 	return cp, nil
 }
 
-// Stop ends every component and removes the temporary folder. It may be called twice.
+func (cp *ControlPlane) launchAll(ctx context.Context, names []string, programs map[string]string) error {
+	errs := make([]error, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() {
+			if err := cp.launch(ctx, name, programs[name]); err != nil {
+				errs[i] = errors.Join(err, errors.New(cp.Log(name, 30)))
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// Stop ends every component at once, without asking, and removes the temporary folder. It may be called twice.
 func (cp *ControlPlane) Stop() {
 	for _, name := range []string{Scheduler, ControllerManager, APIServer, Etcd} {
-		cp.Halt(name)
+		if p := cp.take(name); p != nil {
+			p.Kill()
+		}
 	}
 	if cp.ownDir {
 		_ = os.RemoveAll(cp.dir)
@@ -153,13 +175,18 @@ func (cp *ControlPlane) Stop() {
 
 // Halt ends one component if it runs, and returns when it has ended. Data, port and identity are kept for Resume.
 func (cp *ControlPlane) Halt(name string) {
-	cp.mu.Lock()
-	p := cp.running[name]
-	delete(cp.running, name)
-	cp.mu.Unlock()
-	if p != nil {
+	if p := cp.take(name); p != nil {
 		p.Stop()
 	}
+}
+
+// take is the process of a component, which its caller ends; nil when it does not run.
+func (cp *ControlPlane) take(name string) *process.Process {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	p := cp.running[name]
+	delete(cp.running, name)
+	return p
 }
 
 // Resume starts a component that was halted, or one that Options did not ask for, and returns when it is ready.
@@ -223,7 +250,8 @@ func (cp *ControlPlane) Log(name string, lines int) string {
 	return process.Tail(cp.file(name+".log"), lines)
 }
 
-// Kubectl runs kubectl with a kubeconfig and returns what it wrote to both outputs.
+// Kubectl runs kubectl with a kubeconfig and returns what it wrote to both outputs. Who edits an object does it with the editor of
+// Options.Editor.
 func (cp *ControlPlane) Kubectl(ctx context.Context, kubeconfig string, args ...string) (string, error) {
 	programs, err := binaries.Find(ctx, cp.options.Logf, "kubectl")
 	if err != nil {
@@ -232,6 +260,9 @@ func (cp *ControlPlane) Kubectl(ctx context.Context, kubeconfig string, args ...
 	cmd := exec.CommandContext(ctx, programs["kubectl"], append([]string{"--kubeconfig=" + kubeconfig}, args...)...)
 	// kubectl edit leaves what was refused in the temporary folder.
 	cmd.Env = append(os.Environ(), "KUBECACHEDIR="+cp.file("kubectl-cache"), "TMPDIR="+cp.dir)
+	if cp.options.Editor != "" {
+		cmd.Env = append(cmd.Env, "KUBE_EDITOR="+cp.options.Editor)
+	}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -270,7 +301,7 @@ func (cp *ControlPlane) attempt(ctx context.Context, name, program string) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 6*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -328,7 +359,7 @@ func (cp *ControlPlane) port(name string) (int, error) {
 	if port := cp.ports[name]; port != 0 {
 		return port, nil
 	}
-	port, err := freePort()
+	port, err := cp.options.Ports.Free()
 	if err == nil {
 		cp.ports[name] = port
 	}

@@ -86,7 +86,7 @@ func byAndBy(t *testing.T, w *world.World) {
 			wantAll(t, said, tc.notes)
 			s.Rollout()
 		}
-		untraced := s.Metric("gitgate_untraced_total", `action="`+tc.mode+`"`)
+		untraced, notes := s.Metric("gitgate_untraced_total", `action="`+tc.mode+`"`), len(s.auditNotes("ann", "settings"))
 		said, err := s.Kubectl("ann", "-n", "adopted", "label", "--overwrite", "configmap/settings", "mode="+tc.mode)
 		if (err == nil) != tc.admitted {
 			t.Errorf("%s: %v: %s", tc.mode, err, said)
@@ -97,10 +97,10 @@ func byAndBy(t *testing.T, w *world.World) {
 		if s.Metric("gitgate_untraced_total", `action="`+tc.mode+`"`) == untraced {
 			t.Errorf("%s: it is not counted", tc.mode)
 		}
-		note := s.auditNote("ann", "settings")
-		if key := map[string]string{"audit": "audited", "warn": "warned", "deny": "denied"}[tc.mode]; !strings.HasPrefix(note[key], "trace/") || note["class"] != "untraced" {
-			t.Errorf("%s: the API server's audit log has %v", tc.mode, note)
-		}
+		key := map[string]string{"audit": "audited", "warn": "warned", "deny": "denied"}[tc.mode]
+		s.noted("ann", "settings", notes, func(note map[string]string) bool {
+			return strings.HasPrefix(note[key], "trace/") && note["class"] == "untraced"
+		})
 		hook := s.Get("admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration", "", world.WebhookName)
 		hooks, _ := dig(hook, "webhooks").([]any)
 		if got := hooks[0].(map[string]any)["failurePolicy"]; got != tc.failurePolicy {
@@ -126,10 +126,26 @@ func byAndBy(t *testing.T, w *world.World) {
 	s.Rollout()
 }
 
-// auditNote is what the gate has told the API server's audit log of the last request of a user for an object of the scene.
-func (s *scene) auditNote(user, name string) map[string]string {
+// noted wants the API server's audit log to have more than the notes that it had, and the last one to be such. The API server may write
+// it after it has answered.
+func (s *scene) noted(user, name string, had int, such func(map[string]string) bool) {
 	s.t.Helper()
-	var note map[string]string
+	s.Eventually("the API server's audit log", func() error {
+		all := s.auditNotes(user, name)
+		if len(all) <= had {
+			return fmt.Errorf("it has no more than %d notes", had)
+		}
+		if last := all[len(all)-1]; !such(last) {
+			return fmt.Errorf("it has %v", last)
+		}
+		return nil
+	})
+}
+
+// auditNotes are what the gate has told the API server's audit log of the requests of a user for an object of the scene.
+func (s *scene) auditNotes(user, name string) []map[string]string {
+	s.t.Helper()
+	var notes []map[string]string
 	text, err := os.ReadFile(s.AuditLog())
 	if err != nil {
 		s.t.Fatal(err)
@@ -143,14 +159,15 @@ func (s *scene) auditNote(user, name string) map[string]string {
 		if json.Unmarshal([]byte(line), &e) != nil || e.User.Username != user || e.Ref.Namespace != s.name || e.Ref.Name != name {
 			continue
 		}
-		note = map[string]string{}
+		note := map[string]string{}
 		for key, value := range e.Note {
 			if key, ok := strings.CutPrefix(key, "gate.gitgate.dev/"); ok {
 				note[key] = value
 			}
 		}
+		notes = append(notes, note)
 	}
-	return note
+	return notes
 }
 
 // releaseTest is `helm test`, whose Pod has no identity and asks the gate's Service.
@@ -195,9 +212,7 @@ func uninstalled(t *testing.T, w *world.World) {
 		if err != nil {
 			t.Fatalf("answers %v: %v: %s", answers, err, said)
 		}
-		if err := w.Probe(); err != nil {
-			t.Errorf("answers %v: a change is refused: %v", answers, err)
-		}
+		w.Eventually(fmt.Sprintf("answers %v: a change is refused", answers), w.Probe)
 		for of, name := range map[string]string{
 			"admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration": "gitgate", "rbac.authorization.k8s.io/v1 ClusterRole": "gitgate",
 			"rbac.authorization.k8s.io/v1 ClusterRoleBinding": "gitgate-remove",

@@ -3,36 +3,23 @@ package e2e
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
-	"gitgate.dev/gitgate/test/controlplane"
 	"gitgate.dev/gitgate/test/world"
 )
 
+// apiServerClient is who the API server is to webhooks.
 const apiServerClient = "kube-apiserver-admission"
 
-// TestOnlyTheAPIServerMayConnect has the API server show a certificate to webhooks, and the gate ask for it.
-func TestOnlyTheAPIServerMayConnect(t *testing.T) {
-	w := start(t, world.Options{Prepare: func(w *world.World) {
-		kubeconfig := strings.NewReplacer("name: test,", `name: "*",`, "user: test}", `user: "*"}`).Replace(readFile(t, w.Kubeconfig(apiServerClient)))
-		config := w.File("admission.yaml", fmt.Sprintf(`apiVersion: apiserver.config.k8s.io/v1
-kind: AdmissionConfiguration
-plugins:
-  - name: ValidatingAdmissionWebhook
-    configuration: {apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: %q}
-`, w.File("webhooks.kubeconfig", kubeconfig)))
-		w.Halt(controlplane.APIServer)
-		w.AddAPIServerFlags("--admission-control-config-file=" + config)
-		if err := w.Resume(t.Context(), controlplane.APIServer); err != nil {
-			t.Fatal(err)
-		}
-		w.AddGateFlags("--client-ca="+w.File("client-ca.crt", string(w.CA())), "--client-name="+apiServerClient)
-	}})
-	// That the world began says that the API server is let in.
+// gateOfOneClient has the gate ask who connects for a certificate.
+func gateOfOneClient(w *world.World) {
+	w.AddGateFlags("--client-ca="+w.File("client-ca.crt", string(w.CA())), "--client-name="+apiServerClient)
+}
+
+// onlyTheAPIServer is who may connect to the gate. That the world began says that it is let in.
+func onlyTheAPIServer(t *testing.T, w *world.World) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(w.GateCA()))
 	for _, user := range []string{"", "ann", apiServerClient} {
@@ -53,13 +40,4 @@ plugins:
 			t.Errorf("client %q: %v", user, err)
 		}
 	}
-}
-
-func readFile(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

@@ -8,17 +8,21 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"sigs.k8s.io/yaml"
 
+	"gitgate.dev/gitgate/test/process"
 	"gitgate.dev/gitgate/test/world"
 )
 
-// program is gitgate: built once for all worlds, or what -program names.
 var program = flag.String("program", "", "gitgate program to test, instead of one that is built from here")
+
+// built returns when gitgate is there: built once for all worlds, beside the start of the first, or what -program names.
+var built = func() error { return nil }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -33,24 +37,41 @@ func run(m *testing.M) int {
 		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "gitgate-e2e-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		*program, err = world.Build(context.Background(), dir)
-	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer os.RemoveAll(dir)
+	*program = filepath.Join(dir, "gitgate")
+	built = sync.OnceValue(func() error {
+		_, err := world.Build(context.Background(), dir)
+		return err
+	})
+	go built()
 	return m.Run()
 }
 
-// start starts a world for a test that -short leaves out.
+// ports are those of all worlds.
+var ports process.Ports
+
+// start starts a world for a test that -short leaves out. Worlds know nothing of each other, and as many as -parallel says run beside
+// each other: each of them mostly waits.
 func start(t *testing.T, o world.Options) *world.World {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a real control plane")
 	}
-	o.Program = *program
+	t.Parallel()
+	o.Program, o.ControlPlane.Ports = *program, &ports
+	prepare := o.Prepare
+	o.Prepare = func(w *world.World) {
+		if err := built(); err != nil {
+			t.Fatal(err)
+		}
+		if prepare != nil {
+			prepare(w)
+		}
+	}
 	return world.Start(t.Context(), t, o)
 }
 

@@ -22,6 +22,7 @@ func TestFlux(t *testing.T) {
 		Config:  "breakGlass: {maximum: 30m}\n",
 		Prepare: agingAuthority(t, time.Minute),
 		ControlPlane: controlplane.Options{
+			Editor:      "sed -i s/web:1.0.0/web:evil/",
 			AuditPolicy: auditPolicy, Controllers: []string{"--horizontal-pod-autoscaler-sync-period=2s"},
 		},
 	})

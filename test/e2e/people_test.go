@@ -15,7 +15,6 @@ func byHand(t *testing.T, w *world.World) {
 		"config.yaml": configMap("by-hand", "settings", "colour", "blue"),
 	})
 	declared := s.File("web.yaml", deployment("by-hand", "web", 2, image))
-	t.Setenv("KUBE_EDITOR", "sed -i s/web:1.0.0/web:evil/")
 	for _, tc := range []struct {
 		name string
 		args []string

@@ -85,7 +85,7 @@ func TestTenants(t *testing.T) {
 	own := gitserver.Serve(t, other)
 	other.Commit("team b", map[string]string{"deploy/web.yaml": deployment("team-b", "web", 1, image)}, "-S")
 	w := start(t, world.Options{
-		Flux: true, Tenants: true,
+		Flux: true, Tenants: true, Prepare: gateOfOneClient, ControlPlane: controlplane.Options{WebhookUser: apiServerClient},
 		Sources: fmt.Sprintf(", {name: team-b, url: %q, branch: main, referenced: true, trust: {ssh: {allowedSigners: .gitgate/team_b_signers}}}", own.URL),
 		Files:   map[string]string{".gitgate/team_b_signers": signer.Allowed},
 	})
@@ -101,6 +101,7 @@ func TestTenants(t *testing.T) {
 		name string
 		play func(*testing.T, *tenancy)
 	}{
+		{"only the API server may connect to the gate", func(t *testing.T, s *tenancy) { onlyTheAPIServer(t, s.World) }},
 		{"a tenant's commit is applied by its account", tenantCommits},
 		{"a tenant's token in a person's hands writes only what Git declares for it", tenantToken},
 		{"a service account that Git does not declare as a unit's writes nothing", rogueAccount},
@@ -215,11 +216,11 @@ func rogueAccount(t *testing.T, s *tenancy) {
 		"takes the service account team-a:rogue")
 }
 
-// editedAccount is a Kustomization that was changed while there was no gate: Flux writes as the account that stands there, until its own
-// reconciliation puts the declared one back.
+// editedAccount is a Kustomization that somebody changed whom the API server did not ask the gate about: Flux writes as the account that
+// stands there, until its own reconciliation puts the declared one back.
 func editedAccount(t *testing.T, s *tenancy) {
 	now := s.Repo.Git("rev-parse", "HEAD")
-	s.Unguarded(func() {
+	s.UnguardedFor("ann", func() {
 		for _, args := range [][]string{
 			{"patch", "kustomization/apps", "--type=merge", "-p", `{"spec":{"serviceAccountName":"rogue"}}`},
 			{"scale", "deployment/web", "--replicas=7"},

@@ -191,12 +191,9 @@ func (w *World) prepareArgoCD() error {
 		return err
 	}
 	for _, name := range []string{argoCDRedis, argoCDRepoServer, argoCDRepoServer + " metrics", ArgoCDController, ArgoCDApplicationSet, ArgoCDApplicationSet + " metrics", ArgoCDApplicationSet + " webhook"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		if a.ports[name], err = w.options.ControlPlane.Ports.Free(); err != nil {
 			return err
 		}
-		defer l.Close() // all are held until all are known
-		a.ports[name] = l.Addr().(*net.TCPAddr).Port
 	}
 	w.argoCD = a
 	return nil
@@ -239,13 +236,13 @@ func (a *argoCD) command(name string) (cmd *exec.Cmd, healthy func(context.Conte
 		}
 	case ArgoCDController:
 		args = []string{
-			"--namespace", ArgoCDNamespace, "--metrics-port", port(name), "--redis", at(argoCDRedis), "--repo-server", at(argoCDRepoServer), "--repo-server-plaintext",
+			"--namespace", ArgoCDNamespace, "--metrics-port", port(name), "--redis", at(argoCDRedis), "--repo-server", at(argoCDRepoServer), "--repo-server-plaintext", "--repo-server-timeout-seconds", "300",
 			"--self-heal-backoff-timeout-seconds", "1", "--self-heal-backoff-factor", "1",
 		}
 	case ArgoCDApplicationSet:
 		well = "http://" + at(name+" metrics") + "/metrics" // it has a port for probes, and answers none
 		args = []string{
-			"--namespace", ArgoCDNamespace, "--argocd-repo-server", at(argoCDRepoServer), "--repo-server-plaintext",
+			"--namespace", ArgoCDNamespace, "--argocd-repo-server", at(argoCDRepoServer), "--repo-server-plaintext", "--repo-server-timeout-seconds", "300",
 			"--metrics-addr", at(name + " metrics"), "--probe-addr", at(name), "--webhook-addr", at(name + " webhook"),
 		}
 	}
@@ -257,6 +254,8 @@ func (a *argoCD) command(name string) (cmd *exec.Cmd, healthy func(context.Conte
 		"ARGOCD_BINARY_NAME="+name, "ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false",
 		"ARGOCD_TLS_DATA_PATH="+in("keys"), "ARGOCD_SSH_DATA_PATH="+in("keys"), "ARGOCD_GNUPGHOME="+in("keys"), "ARGOCD_PLUGINSOCKFILEPATH="+in("keys"),
 		"ARGOCD_ASK_PASS_SOCK="+in("askpass"), "HOME="+in("home"), "TMPDIR="+in("tmp"), "GIT_CONFIG_NOSYSTEM=1", "POD_NAME="+name+"-0", "HOSTNAME="+name+"-0",
+		"ARGOCD_EXEC_TIMEOUT=5m", "ARGOCD_GIT_REQUEST_TIMEOUT=5m",
+		"ARGOCD_SYNC_WAVE_DELAY=0", // nothing here reacts to a wave before the next
 		"PATH="+in("bin")+string(filepath.ListSeparator)+os.Getenv("PATH"),
 	)
 	if well == "" {
@@ -273,7 +272,7 @@ func (a *argoCD) command(name string) (cmd *exec.Cmd, healthy func(context.Conte
 
 // wellAt asks a health endpoint and wants 200.
 func wellAt(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

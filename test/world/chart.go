@@ -35,7 +35,7 @@ func (w *World) renderChart() (all []*unstructured.Unstructured, args []string, 
 	if err := yaml.Unmarshal([]byte(w.options.Values), &values); err != nil {
 		return nil, nil, fmt.Errorf("values: %w", err)
 	}
-	given := map[string]any{"mode": "deny", "git": map[string]any{"repository": w.Git.URL}}
+	given := map[string]any{"mode": "deny", "git": map[string]any{"repository": w.Git.URL}, "webhook": patient()}
 	release := common.ReleaseOptions{Name: "gitgate", Namespace: GateNamespace, Revision: 1, IsInstall: true}
 	rendering, err := helm.ToRenderValues(chart, loader.MergeMaps(given, values), release, common.DefaultCapabilities)
 	if err != nil {
@@ -71,6 +71,9 @@ func (w *World) renderChart() (all []*unstructured.Unstructured, args []string, 
 	}
 	return all, args, nil
 }
+
+// patient are the chart's values by which a machine that has much else to do makes no change one that could not be judged in time.
+func patient() map[string]any { return map[string]any{"timeoutSeconds": 30, "budget": "25s"} }
 
 // gateArgs are the arguments of the gate's container in its Deployment.
 func gateArgs(o *unstructured.Unstructured) ([]string, error) {

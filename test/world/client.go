@@ -27,20 +27,39 @@ import (
 // client speaks to the API server of objects of every kind.
 type client struct {
 	dynamic dynamic.Interface
-	mu      sync.Mutex // of the mapper, which is not safe while it is reset
-	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	kinds   *mapper
+}
+
+// mapper knows where the objects of a kind are. Clients share it: who asks changes nothing.
+type mapper struct {
+	mu    sync.Mutex // it is not safe while it is reset
+	known *restmapper.DeferredDiscoveryRESTMapper
 }
 
 func newClient(config *rest.Config) (*client, error) {
-	d, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
 	kinds, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return nil, err
 	}
-	return &client{dynamic: d, mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kinds))}, nil
+	c := &client{kinds: &mapper{known: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kinds))}}
+	return c.as(config)
+}
+
+// as is the client of somebody else.
+func (c *client) as(config *rest.Config) (*client, error) {
+	d, err := dynamic.NewForConfig(config)
+	return &client{dynamic: d, kinds: c.kinds}, err
+}
+
+func (m *mapper) find(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mapping, err := m.known.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if meta.IsNoMatchError(err) {
+		m.known.Reset()
+		mapping, err = m.known.RESTMapping(gvk.GroupKind(), gvk.Version)
+	}
+	return mapping, err
 }
 
 // objects decodes YAML documents; empty ones are left out.
@@ -61,13 +80,7 @@ func objects(text string) ([]*unstructured.Unstructured, error) {
 
 // resource is where the objects of a kind are.
 func (c *client) resource(gvk schema.GroupVersionKind, namespace string) (dynamic.ResourceInterface, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	if meta.IsNoMatchError(err) {
-		c.mapper.Reset()
-		m, err = c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	}
+	m, err := c.kinds.find(gvk)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +159,7 @@ func (w *World) List(of, namespace string) []unstructured.Unstructured {
 // As returns a client of a user for objects of a kind, by client certificate. It is throttled by nothing.
 func (w *World) As(user string, groups []string, of, namespace string) dynamic.ResourceInterface {
 	w.t.Helper()
-	c, err := newClient(w.Config(user, groups...))
+	c, err := w.cluster.as(w.Config(user, groups...))
 	w.must(user, err)
 	in, err := c.resource(kind(of), namespace)
 	w.must(of, err)

@@ -171,7 +171,8 @@ func (w *World) Applied(unit, commit string) {
 	})
 }
 
-// Refused returns what Flux says of a unit when it could not apply a commit.
+// Refused returns what Flux says of a unit when the gate does not let it apply a commit. What fails for another reason, or could not be
+// judged, Flux tries again.
 func (w *World) Refused(unit, commit string) string {
 	w.t.Helper()
 	var said string
@@ -180,7 +181,7 @@ func (w *World) Refused(unit, commit string) string {
 		if err != nil {
 			return err
 		}
-		if attempted != commit || status != "False" {
+		if attempted != commit || status != "False" || !strings.Contains(message, "gitgate.dev") || strings.Contains(message, "could not judge") {
 			return fmt.Errorf("ready %s at %s: %s", status, attempted, message)
 		}
 		said = message

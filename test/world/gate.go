@@ -3,6 +3,7 @@ package world
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -29,7 +30,7 @@ const gateProgram = "gitgate"
 // planGate chooses where the gate will be.
 func (w *World) planGate() error {
 	for n := range max(1, w.options.Replicas) {
-		r, err := newReplica(w.dir, n)
+		r, err := newReplica(w.dir, n, w.options.ControlPlane.Ports)
 		if err != nil {
 			return err
 		}
@@ -73,9 +74,7 @@ func (w *World) GateURL() string { return "https://" + w.gate.front + "/validate
 
 func (w *World) GateCA() string {
 	w.t.Helper()
-	hooks, _, err := unstructured.NestedSlice(w.Get(webhookKind, "", WebhookName).Object, "webhooks")
-	w.must("webhook configuration", err)
-	for _, h := range hooks {
+	for _, h := range w.hooks() {
 		text, _, _ := unstructured.NestedString(h.(map[string]any), "clientConfig", "caBundle")
 		pem, err := base64.StdEncoding.DecodeString(text)
 		w.must("caBundle", err)
@@ -202,8 +201,10 @@ func (w *World) refuses() error {
 }
 
 // Probe asks for a change that nobody declares, without making it.
-func (w *World) Probe() error {
-	in, err := w.cluster.resource(kind("v1 ConfigMap"), "default")
+func (w *World) Probe() error { return w.probe(w.cluster) }
+
+func (w *World) probe(as *client) error {
+	in, err := as.resource(kind("v1 ConfigMap"), "default")
 	if err != nil {
 		return err
 	}
@@ -224,22 +225,44 @@ func (w *World) Guarded() {
 // Unguarded does something while the API server does not ask the gate: what happened while there was none.
 func (w *World) Unguarded(do func()) {
 	w.t.Helper()
-	w.guardedBy([]any{}, do)
+	w.guardedBy([]any{}, w.Probe, do)
+}
+
+// UnguardedFor does something while the API server does not ask the gate for what a person does, and asks it for all else: what a
+// reconciler makes of it at once is judged.
+func (w *World) UnguardedFor(person string, do func()) {
+	w.t.Helper()
+	hooks := w.hooks()
+	for _, h := range hooks {
+		hook := h.(map[string]any)
+		conditions, _ := hook["matchConditions"].([]any)
+		hook["matchConditions"] = append(conditions, map[string]any{"name": "somebody-else", "expression": fmt.Sprintf("request.userInfo.username != %q", person)})
+	}
+	as, err := w.cluster.as(w.Config(person, Developers))
+	w.must(person, err)
+	w.guardedBy(hooks, func() error { return w.probe(as) }, do)
 }
 
 // GuardedBy does something while the API server asks another webhook for all that it asks the gate for: one that admits everything,
 // and serves with the gate's certificate.
 func (w *World) GuardedBy(url string, do func()) {
 	w.t.Helper()
-	hooks, _, err := unstructured.NestedSlice(w.Get(webhookKind, "", WebhookName).Object, "webhooks")
-	w.must("webhook configuration", err)
+	hooks := w.hooks()
 	for _, h := range hooks {
 		w.must("webhook configuration", unstructured.SetNestedField(h.(map[string]any), url, "clientConfig", "url"))
 	}
-	w.guardedBy(hooks, do)
+	w.guardedBy(hooks, w.Probe, do)
 }
 
-func (w *World) guardedBy(hooks []any, do func()) {
+// hooks are a copy of the webhooks of the gate's configuration.
+func (w *World) hooks() []any {
+	w.t.Helper()
+	hooks, _, err := unstructured.NestedSlice(w.Get(webhookKind, "", WebhookName).Object, "webhooks")
+	w.must("webhook configuration", err)
+	return hooks
+}
+
+func (w *World) guardedBy(hooks []any, admitted func() error, do func()) {
 	w.t.Helper()
 	in, err := w.cluster.resource(kind(webhookKind), "")
 	w.must("webhook configuration", err)
@@ -253,7 +276,7 @@ func (w *World) guardedBy(hooks []any, do func()) {
 		return before
 	}
 	before := set(hooks)
-	w.Eventually("the API server still asks the gate", w.Probe)
+	w.Eventually("the API server still asks the gate", admitted)
 	defer func() {
 		set(before)
 		w.Guarded()

@@ -75,7 +75,7 @@ func (w *World) startHelm() error {
 	if err != nil {
 		return err
 	}
-	c, err := newClient(w.Config(HelmUser, controlplane.ServiceAccountGroups(FluxNamespace)...))
+	c, err := w.cluster.as(w.Config(HelmUser, controlplane.ServiceAccountGroups(FluxNamespace)...))
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (h *FakeHelmController) correct(ctx context.Context, o *unstructured.Unstru
 	as := h.client
 	if account, _, _ := unstructured.NestedString(o.Object, "spec", "serviceAccountName"); account != "" {
 		user := "system:serviceaccount:" + o.GetNamespace() + ":" + account
-		if as, err = newClient(h.w.Config(user, controlplane.ServiceAccountGroups(o.GetNamespace())...)); err != nil {
+		if as, err = h.client.as(h.w.Config(user, controlplane.ServiceAccountGroups(o.GetNamespace())...)); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,12 +36,10 @@ func (w *World) StartKubelet(name string) {
 	ctx, stop := context.WithCancel(w.ctx)
 	k := &FakeKubelet{name: name, client: c, run: func(p *corev1.Pod) int32 { return w.runPod(ctx, c, p) }}
 	w.must("node "+name, k.register(w.ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		k.work(ctx)
-	}()
-	w.t.Cleanup(func() { stop(); <-done })
+	var work sync.WaitGroup
+	work.Go(func() { every(ctx, 10*time.Second, func() { _ = k.heartbeat(ctx) }) })
+	work.Go(func() { every(ctx, 500*time.Millisecond, func() { k.pods(ctx) }) })
+	w.t.Cleanup(func() { stop(); work.Wait() })
 }
 
 func (k *FakeKubelet) register(ctx context.Context) error {
@@ -72,20 +71,16 @@ func (k *FakeKubelet) heartbeat(ctx context.Context) error {
 	return err
 }
 
-// work does a kubelet's work until ctx ends. What fails is tried again with the next turn.
-func (k *FakeKubelet) work(ctx context.Context) {
-	beat := time.NewTicker(10 * time.Second)
-	defer beat.Stop()
-	look := time.NewTicker(500 * time.Millisecond)
-	defer look.Stop()
+// every does something again and again until ctx ends. What fails is tried again with the next turn.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	turn := time.NewTicker(interval)
+	defer turn.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-beat.C:
-			_ = k.heartbeat(ctx)
-		case <-look.C:
-			k.pods(ctx)
+		case <-turn.C:
+			do()
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +19,7 @@ import (
 const gateImage = "registry.gitgate.dev/gitgate:"
 
 // podTimeout is how long a container may take that is to end by itself.
-const podTimeout = time.Minute
+const podTimeout = patience
 
 // runPod runs gitgate with the arguments of a Pod's only container: with the token of the Pod's service account, if the Pod is to have
 // one, which the node asks the API server for, and with no other identity. The gate's Service it finds by name. It returns the exit code;

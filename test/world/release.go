@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 
 	"gitgate.dev/gitgate/test/controlplane/binaries"
 )
@@ -42,12 +43,19 @@ func (w *World) RunHelm(user, verb, values string, args ...string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	all, file := []string{verb, Release}, filepath.Join(w.dir, "values.yaml")
+	all := []string{verb, Release}
 	if verb == "install" || verb == "upgrade" {
-		all = append(all, w.gate.chart, "--set-string=git.repository="+w.Git.URL, "--values="+file)
-		if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
+		given, err := yaml.Marshal(map[string]any{"webhook": patient()})
+		if err != nil {
 			return "", err
 		}
+		all = append(all, w.gate.chart, "--set-string=git.repository="+w.Git.URL)
+		for name, text := range map[string]string{"1-given.yaml": string(given), "2-values.yaml": values} {
+			if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600); err != nil {
+				return "", err
+			}
+		}
+		all = append(all, "--values=1-given.yaml", "--values=2-values.yaml")
 	}
 	cmd := exec.CommandContext(w.ctx, programs["helm"], append(append(all, "--namespace="+GateNamespace), args...)...)
 	cmd.Dir = w.dir

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"gitgate.dev/gitgate/test/controlplane"
+	"gitgate.dev/gitgate/test/process"
 )
 
 // Replica is one process of the gate, in the hands of one test. It keeps its ports, and what it knows of Git, over its starts.
@@ -31,18 +31,17 @@ type replica struct {
 }
 
 // newReplica chooses the ports of a replica.
-func newReplica(dir string, n int) (*replica, error) {
+func newReplica(dir string, n int, ports *process.Ports) (*replica, error) {
 	r := &replica{name: gateProgram, state: filepath.Join(dir, "state")}
 	if n > 0 {
 		r.name, r.state = fmt.Sprint(r.name, "-", n), fmt.Sprint(r.state, "-", n)
 	}
 	for _, address := range []*string{&r.address, &r.health} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := ports.Free()
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close() // both are held until both are known
-		*address = l.Addr().String()
+		*address = fmt.Sprint("127.0.0.1:", port)
 	}
 	return r, nil
 }
@@ -116,7 +115,7 @@ func (r Replica) Hurry() {
 }
 
 func (r Replica) ask(path string) (int, string, error) {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: time.Minute}
 	answer, err := client.Get("http://" + r.health + path)
 	if err != nil {
 		return 0, "", err

@@ -136,11 +136,14 @@ func moduleRoot(ctx context.Context) (string, error) {
 // Start makes a world and returns when its gate refuses what nobody declared. It ends with the test.
 func Start(ctx context.Context, t T, o Options) *World {
 	t.Helper()
-	w := &World{t: t, shared: &shared{ctx: ctx, options: o, dir: t.TempDir(), programs: map[string]*process.Process{}}}
 	o.ControlPlane.ControllerManager, o.ControlPlane.Scheduler = true, true
 	if o.ControlPlane.Logf == nil {
 		o.ControlPlane.Logf = t.Logf
 	}
+	if o.ControlPlane.Ports == nil {
+		o.ControlPlane.Ports = &process.Ports{}
+	}
+	w := &World{t: t, shared: &shared{ctx: ctx, options: o, dir: t.TempDir(), programs: map[string]*process.Process{}}}
 	var err error
 	if w.ControlPlane, err = controlplane.New(ctx, o.ControlPlane); err != nil {
 		t.Fatalf("control plane: %v", err)
@@ -256,8 +259,8 @@ func (w *World) tellLogs() {
 	}
 }
 
-// patience is how long something may take that is about to happen. Nothing is measured by it.
-const patience = 2 * time.Minute
+// patience is how long something may take that is about to happen, on a machine that has ten other things to do. Nothing is measured by it.
+const patience = 6 * time.Minute
 
 // errPatience ends a wait.
 var errPatience = errors.New("it did not happen")
