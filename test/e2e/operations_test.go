@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -115,8 +116,12 @@ func modes(t *testing.T, w *world.World) {
 func (s *scene) configure(text string) {
 	s.t.Helper()
 	commit := s.Push("gitgate.yaml", map[string]string{"gitgate.yaml": text})
-	s.HurryGate()
+	var asked time.Time
 	s.Eventually("the configuration is not in force", func() error {
+		if time.Since(asked) > time.Second { // what it was fetching when it was asked may be older
+			s.HurryGate()
+			asked = time.Now()
+		}
 		if s.Metric("gitgate_bundle_info", `commit="`+commit+`"`) != 1 {
 			return fmt.Errorf("commit %s is not", short(commit))
 		}
