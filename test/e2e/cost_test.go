@@ -33,14 +33,16 @@ const costlyConfig = `policies:
   - library: best-practices/plaintext-secrets
   - library: best-practices/rbac-cluster-admin
   - {library: best-practices/network-policy, action: deny}
-writers: [{name: measure, users: [measure], writes: [{kinds: [ConfigMap]}]}]
+writers: [{name: measure, users: [measure], writes: [{kinds: [ConfigMap, Deployment]}]}]
 `
 
+// It is paused, so that no controller makes Pods of it while requests are measured.
 const costly = `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web, namespace: cost, labels: {app: web, team: platform}}
 spec:
   replicas: 1
+  paused: true
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web, team: platform}}
@@ -85,22 +87,29 @@ func TestWhatTheGateAdds(t *testing.T) {
 			}
 		}
 	})
-	maps, deployments := w.As("measure", nil, "v1 ConfigMap", "cost"), w.As(world.FluxUser, groups, "apps/v1 Deployment", "cost")
+	maps, deployments, drifting := w.As("measure", nil, "v1 ConfigMap", "cost"), w.As(world.FluxUser, groups, "apps/v1 Deployment", "cost"), w.As("measure", nil, "apps/v1 Deployment", "cost")
 	n := 0
+	apply := func() error {
+		force := true
+		_, err := deployments.Patch(t.Context(), "web", types.ApplyPatchType, web, metav1.PatchOptions{FieldManager: "kustomize-controller", Force: &force})
+		return err
+	}
 	requests := []struct {
-		name string
-		do   func() error
+		name   string
+		before func() error // what is not measured; nil for nothing
+		do     func() error
 	}{
-		{"create configmap", func() error {
+		{"create configmap", nil, func() error {
 			n++
 			_, err := maps.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": fmt.Sprint("m-", n), "namespace": "cost", "labels": map[string]any{"team": "platform"}}, "data": map[string]any{"k": "v"}}}, metav1.CreateOptions{})
 			return err
 		}},
-		{"apply deployment", func() error {
-			force := true
-			_, err := deployments.Patch(t.Context(), "web", types.ApplyPatchType, web, metav1.PatchOptions{FieldManager: "kustomize-controller", Force: &force})
+		{"apply deployment", nil, apply},
+		{"apply deployment whose template has drifted", func() error {
+			drift := []byte(`{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"registry.example.com/storefront/web:2.13.0"}]}}}}`)
+			_, err := drifting.Patch(t.Context(), "web", types.StrategicMergePatchType, drift, metav1.PatchOptions{})
 			return err
-		}},
+		}, apply},
 	}
 	emptyURL := startEmpty(t, w)
 
@@ -109,6 +118,11 @@ func TestWhatTheGateAdds(t *testing.T) {
 		return func() {
 			for _, r := range requests {
 				for i := range 220 {
+					if r.before != nil {
+						if err := r.before(); err != nil {
+							t.Fatalf("before %s, %s: %v", r.name, door, err)
+						}
+					}
 					began := time.Now()
 					if err := r.do(); err != nil {
 						t.Fatalf("%s, %s: %v", r.name, door, err)
