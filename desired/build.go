@@ -6,6 +6,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"gitgate.dev/gitgate/desired/tree"
@@ -31,9 +32,9 @@ type build struct {
 	results  map[unitID]*made
 	changed  map[string][]string // by source: the paths that are not what they are in from
 
-	index    map[policies.Key]*entry // what the round before declared, but for what was taken over from the state before
+	index    map[policies.Key]ranked // what the round before declared, but for what was taken over from the state before
 	standing map[*made]bool          // what the round before took over; nil in the first round, when it may be all
-	fresh    map[policies.Key]*entry // what this round has declared so far
+	fresh    map[policies.Key]ranked // what this round has declared so far
 	reached  []*made
 	rootless map[string]bool // sources without a unit of their own
 	listed   *keyList        // of a state that is read from the cache; nil for one that is made
@@ -48,21 +49,52 @@ type made struct {
 	*result
 }
 
-func (b *build) find(key policies.Key) *entry {
-	if e := b.fresh[key]; e != nil {
-		return e
+// ranked is an entry, and whether a unit declares it that is foreign to its namespace.
+type ranked struct {
+	*entry
+	foreign bool
+}
+
+// foreign says whether what a unit declares in a namespace, "" for none, is in another one than those of who applies it: the service account
+// of a tenant. That it may write there, only the cluster's permissions say, and mostly it may not. So what it declares there takes nobody's
+// place who is at home. Accounts of a reconciler's own namespace are at home everywhere.
+func (r *Renderer) foreign(u *Unit, namespace string) bool {
+	home, _, named := strings.Cut(u.ServiceAccount, ":")
+	return named && home != namespace && home != r.o.FluxNamespace && home != r.o.ArgoCDNamespace
+}
+
+// put adds an entry of a unit, the first of several.
+func (b *build) put(to map[policies.Key]ranked, u *Unit, e *entry) {
+	foreign := b.renderer.foreign(u, e.key.Namespace)
+	if had, ok := to[e.key]; !ok || had.foreign && !foreign {
+		to[e.key] = ranked{e, foreign}
 	}
-	if e := b.index[key]; e != nil {
-		return e
+}
+
+func (b *build) find(key policies.Key) *entry {
+	var other *entry
+	for _, e := range []ranked{b.fresh[key], b.index[key]} {
+		if e.entry != nil && !e.foreign {
+			return e.entry
+		}
+		if other == nil {
+			other = e.entry
+		}
 	}
 	if b.from != nil {
 		for _, h := range b.from.byKey.get(key) {
-			if b.standing == nil || b.standing[h.made] {
+			if b.standing != nil && !b.standing[h.made] {
+				continue
+			}
+			if !b.renderer.foreign(&h.made.unit, key.Namespace) {
 				return h.entry
+			}
+			if other == nil {
+				other = h.entry
 			}
 		}
 	}
-	return nil
+	return other
 }
 
 // old says whether what was made was taken over from the state before.
@@ -113,17 +145,15 @@ func (b *build) state() (*State, error) {
 }
 
 // declares is what the units that were rendered anew declare, the first of several, and which of the others are still there.
-func (b *build) declares() (map[policies.Key]*entry, map[*made]bool) {
-	index, standing := map[policies.Key]*entry{}, make(map[*made]bool, len(b.reached))
+func (b *build) declares() (map[policies.Key]ranked, map[*made]bool) {
+	index, standing := map[policies.Key]ranked{}, make(map[*made]bool, len(b.reached))
 	for _, m := range b.reached {
 		if b.old(m) {
 			standing[m] = true
 			continue
 		}
 		for _, e := range m.entries {
-			if _, ok := index[e.key]; !ok {
-				index[e.key] = e
-			}
+			b.put(index, &m.unit, e)
 		}
 	}
 	return index, standing
@@ -153,16 +183,20 @@ func (r *Renderer) rootless(reached []*made) map[string]bool {
 
 // round goes once from the roots to everything that is reached from them.
 func (b *build) round() error {
-	b.reached, b.replaced, b.fresh, b.problems = nil, nil, map[policies.Key]*entry{}, nil
+	b.reached, b.replaced, b.fresh, b.problems = nil, nil, map[policies.Key]ranked{}, nil
 	seen := map[unitID]bool{}
-	var level []*declaration
+	// What is declared by who is foreign comes when all else is there: the first of several declarations of a unit counts.
+	var level, foreign []*declaration
 	for _, s := range b.renderer.o.Sources {
 		if b.rootless[s.Name] {
 			continue
 		}
 		level = append(level, &declaration{id: unitID{source: s.Name, name: b.renderer.sources[s.Name].Path}, source: s.Name})
 	}
-	for depth := 0; len(level) > 0; depth++ {
+	for depth := 0; len(level)+len(foreign) > 0; depth++ {
+		if len(level) == 0 {
+			level, foreign = foreign, nil
+		}
 		var todo []*declaration
 		for _, d := range level {
 			if !seen[d.id] {
@@ -191,7 +225,13 @@ func (b *build) round() error {
 			}
 			b.keep(m)
 			b.reached = append(b.reached, m)
-			level = append(level, more...)
+			for _, below := range more {
+				if b.renderer.foreign(&m.unit, below.id.namespace) {
+					foreign = append(foreign, below)
+				} else {
+					level = append(level, below)
+				}
+			}
 		}
 	}
 	return nil
@@ -202,9 +242,7 @@ func (b *build) keep(m *made) {
 		return // find finds it in the state before
 	}
 	for _, e := range m.entries {
-		if _, ok := b.fresh[e.key]; !ok {
-			b.fresh[e.key] = e
-		}
+		b.put(b.fresh, &m.unit, e)
 	}
 }
 

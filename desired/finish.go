@@ -17,7 +17,7 @@ func (b *build) finish() (*State, error) {
 	}
 	s := &State{
 		renderer: b.renderer, trees: b.trees, results: b.results, reached: b.reached, replaced: b.replaced, problems: b.problems,
-		byID: map[unitID]*Unit{}, definitions: map[policies.GroupKind]*entry{},
+		byID: map[unitID]*Unit{}, definitions: map[policies.GroupKind]*entry{}, foreign: map[policies.GroupKind]bool{},
 	}
 	for _, m := range b.reached {
 		u := m.unit
@@ -194,8 +194,12 @@ func (s *State) define(from *State) {
 			kind, _ := policies.Lookup(content, policies.Path{"spec", "names", "kind"})
 			g, _ := group.(string)
 			k, _ := kind.(string)
-			s.definitions[policies.GroupKind{Group: g, Kind: k}] = e
-			owners[policies.GroupKind{Group: g, Kind: k}] = u
+			gk := policies.GroupKind{Group: g, Kind: k}
+			foreign := s.renderer.foreign(u, "")
+			if owners[gk] != nil && foreign && !s.foreign[gk] {
+				continue
+			}
+			s.definitions[gk], s.foreign[gk], owners[gk] = e, foreign, u
 		}
 	}
 	if from != nil && sameDefinitions(s.definitions, from.definitions) {
@@ -207,6 +211,24 @@ func (s *State) define(from *State) {
 		objects = append(objects, s.object(owners[gk], e))
 	}
 	s.set = policies.NewSet(objects...)
+}
+
+// Definitions are the CustomResourceDefinitions, one for each kind, and beside them those that tenants alone declare: what a cluster has
+// goes before these.
+func (s *State) Definitions() (own, foreign []*policies.Object) {
+	for gk, o := range s.definitions {
+		for _, d := range s.set.Of(kindDefinition) {
+			if d.Name != o.key.Name {
+				continue
+			}
+			if s.foreign[gk] {
+				foreign = append(foreign, d)
+			} else {
+				own = append(own, d)
+			}
+		}
+	}
+	return own, foreign
 }
 
 func sameDefinitions(a, b map[policies.GroupKind]*entry) bool {

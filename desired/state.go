@@ -28,6 +28,7 @@ type State struct {
 
 	definitions map[policies.GroupKind]*entry // CustomResourceDefinitions by the kind that they define
 	set         *policies.Set                 // of the definitions
+	foreign     map[policies.GroupKind]bool   // those that only a foreign unit declares
 }
 
 // holding is an entry of a unit that was rendered, in whichever state that was.

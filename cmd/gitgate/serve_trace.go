@@ -268,20 +268,20 @@ func (d *definitions) set() *policies.Set {
 	if d.made != nil && d.state == state && d.seen == seen {
 		return d.made
 	}
-	var all []*policies.Object
-	names := map[string]bool{}
+	// Of several with one name the first counts: what Git declares, what the cluster has, and what only a tenant's unit declares.
+	var all, tenants []*policies.Object
 	if state != nil {
-		for _, o := range state.Set(nil).Of(definitionKind) {
-			all, names[o.Name] = append(all, o), true
-		}
+		all, tenants = state.Definitions()
 	}
 	if d.cluster != nil {
-		for _, o := range d.cluster.List() {
-			if !names[o.Name] {
-				all = append(all, o)
-			}
-		}
+		all = append(all, d.cluster.List()...)
 	}
+	names := map[string]bool{}
+	all = slices.DeleteFunc(append(all, tenants...), func(o *policies.Object) bool {
+		known := names[o.Name]
+		names[o.Name] = true
+		return known
+	})
 	d.state, d.seen, d.made = state, seen, policies.NewSet(all...)
 	return d.made
 }

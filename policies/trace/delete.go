@@ -30,6 +30,9 @@ func (r *review) deleted(ctx context.Context) (policies.Finding, error) {
 		if r.by == nil {
 			r.by = f
 		}
+		if f.Current && r.j.foreign(f.Unit, r.key.Namespace) && !r.mayWrite(f.Unit) {
+			continue // another's, who may not write here: it keeps nobody from deleting what is his
+		}
 		if f.Current {
 			return r.recreated(ctx, f)
 		}

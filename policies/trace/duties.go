@@ -124,7 +124,7 @@ func both(a, b rule) rule {
 // computed admits what Git does not declare: an object that the controller makes up as a whole.
 func computed(_ context.Context, r *review) ([]policies.Violation, error) {
 	for _, f := range r.forms() {
-		if f.Current {
+		if f.Current && !r.j.foreign(f.Unit, r.key.Namespace) {
 			return because("%s is declared at %s: %s does not change it", r.name(), place(f, nil), r.c.Actor.User), nil
 		}
 	}

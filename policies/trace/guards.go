@@ -214,7 +214,7 @@ func autoscaled(_ context.Context, r *review) ([]policies.Violation, error) {
 		return n
 	}
 	was, now := replicas(r.c.Old), replicas(r.c.Object)
-	for _, f := range r.j.Index.In(policies.GroupKind{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}, r.key.Namespace) {
+	for _, f := range r.declaredHere(policies.GroupKind{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}) {
 		kind := policies.GroupKind{Kind: text(f.Object, "spec", "scaleTargetRef", "kind")}
 		kind.Group, _ = policies.ParseAPIVersion(text(f.Object, "spec", "scaleTargetRef", "apiVersion"))
 		if text(f.Object, "spec", "scaleTargetRef", "name") != r.key.Name || kind != r.governed && !plural(kind.Kind+"."+kind.Group, r.governed) {

@@ -73,6 +73,19 @@ func (r *review) mayWrite(unit policies.Unit) bool {
 	return false
 }
 
+// foreign says whether what a unit declares in a namespace, "" for none, is in another one than that of the service account which applies it:
+// a tenant's. That it may write there, only the cluster's permissions say, and mostly it may not. So it keeps nobody from what is declared by
+// who is at home there. Accounts of a reconciler's own namespace are at home everywhere.
+func (j *judge) foreign(u policies.Unit, namespace string) bool {
+	home, _, named := strings.Cut(u.ServiceAccount, ":")
+	return named && home != namespace && !slices.ContainsFunc(j.Reconcilers, func(r Reconciler) bool { return r.Namespace == home })
+}
+
+// declaredHere are the forms in which the tip declares objects of a kind in the namespace of the object, by who is at home there.
+func (r *review) declaredHere(kind policies.GroupKind) []*policies.Form {
+	return slices.DeleteFunc(slices.Clone(r.j.Index.In(kind, r.key.Namespace)), func(f *policies.Form) bool { return r.j.foreign(f.Unit, r.key.Namespace) })
+}
+
 // forms are those in which accepted commits declare the object.
 func (r *review) forms() []*policies.Form {
 	forms := r.j.Index.Lookup(r.key)
