@@ -35,6 +35,7 @@ type Cluster struct {
 	mapper     meta.ResettableRESTMapper
 	log        *slog.Logger
 	lookups    lookups
+	clock      *Clock
 
 	mu     sync.Mutex
 	looked time.Time // when the mapper was last told to look anew
@@ -73,6 +74,9 @@ var ErrNoCluster = rest.ErrNotInCluster
 func Connect(config *rest.Config, log *slog.Logger) (*Cluster, error) {
 	var c Clients
 	var err error
+	clock := NewClock(nil, nil)
+	config = rest.CopyConfig(config)
+	config.Wrap(clock.Listen)
 	if c.Dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
@@ -84,7 +88,9 @@ func Connect(config *rest.Config, log *slog.Logger) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	c.Mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(found))
-	return New(c, log), nil
+	connected := New(c, log)
+	connected.clock = clock
+	return connected, nil
 }
 
 // New makes a Cluster of clients.
@@ -92,8 +98,11 @@ func New(c Clients, log *slog.Logger) *Cluster {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Cluster{client: c.Dynamic, kubernetes: c.Kubernetes, mapper: c.Mapper, log: log, lookups: lookups{kept: map[lookup]answer{}}}
+	return &Cluster{client: c.Dynamic, kubernetes: c.Kubernetes, mapper: c.Mapper, log: log, lookups: lookups{kept: map[lookup]answer{}}, clock: NewClock(nil, nil)}
 }
+
+// Now is the time: no earlier than what the API server's clock says, as far as it was heard.
+func (c *Cluster) Now() time.Time { return c.clock.Now() }
 
 // Get returns the live object of that name, nil when there is none. The namespace is ignored for a cluster-scoped kind. The answer
 // may be some seconds old, unless fresh is wanted. The error says that nobody could tell.

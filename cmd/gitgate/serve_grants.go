@@ -14,13 +14,14 @@ import (
 // grantWatch are the break-glass grants of the cluster and what others have said of them.
 type grantWatch struct {
 	grants, approvals *cluster.Watch
+	now               func() time.Time // no earlier than the API server's clock, by which grants begin
 
 	mu  sync.Mutex
 	set *breakglass.Set // by the rules of the configuration that is in force; nil before the first
 }
 
 func watchGrants(ctx context.Context, c *cluster.Cluster) (*grantWatch, error) {
-	w := &grantWatch{}
+	w := &grantWatch{now: c.Now}
 	var err error
 	of := func(resource string) policies.Resource {
 		return policies.Resource{Group: breakglass.Group, Version: breakglass.Version, Resource: resource}
@@ -51,7 +52,7 @@ func (w *grantWatch) fill() {
 
 // under is the set of grants by rules, as they are now: use keeps it up to date.
 func (w *grantWatch) under(rules breakglass.Rules) *breakglass.Set {
-	set := breakglass.NewSet(rules, nil)
+	set := breakglass.NewSet(rules, w.now)
 	set.Replace(w.grants.List(), w.approvals.List())
 	return set
 }
