@@ -104,6 +104,12 @@ func changeOf(request map[string]any) (*policies.Change, error) {
 	if old != nil {
 		c.Old = named(old, kind, c.Namespace, name)
 	}
+	if err := contradicts(c.Object, c, kind, name); err != nil {
+		return nil, fmt.Errorf("request.object %w", err)
+	}
+	if err := contradicts(c.Old, c, kind, name); err != nil {
+		return nil, fmt.Errorf("request.oldObject %w", err)
+	}
 	switch {
 	case c.Operation == policies.Delete:
 		c.Object = nil
@@ -118,6 +124,22 @@ func changeOf(request map[string]any) (*policies.Change, error) {
 		return nil, errors.New("request.oldObject is missing in a request of UPDATE")
 	}
 	return c, nil
+}
+
+// contradicts says in what an object is another one than the request says: policies go by either, and must not be told two things. The body
+// of a subresource may have a name of its own, and what one deletion of many deletes is named by the object alone.
+func contradicts(o *policies.Object, c *policies.Change, kind policies.GroupVersionKind, name string) error {
+	switch {
+	case o == nil:
+		return nil
+	case o.Kind != kind:
+		return fmt.Errorf("is a %s of %s, and request.kind says %s of %s", shortened(o.Kind.Kind), shortened(o.Kind.APIVersion()), shortened(kind.Kind), shortened(kind.APIVersion()))
+	case o.Namespace != c.Namespace:
+		return fmt.Errorf("is in namespace %q, and request.namespace says %q", shortened(o.Namespace), shortened(c.Namespace))
+	case name != "" && o.Name != name && c.Resource.Subresource == "":
+		return fmt.Errorf("is named %q, and request.name says %q", shortened(o.Name), shortened(name))
+	}
+	return nil
 }
 
 // named makes an object of content. What has no name of its own (the options of a CONNECT) is named as the request is.

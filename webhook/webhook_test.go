@@ -246,6 +246,12 @@ func TestWhatIsNoReviewIsRefused(t *testing.T) {
 		{"an update of nothing", request(configMap + `,"operation":"UPDATE","object":{}`), 200, "u-1", "request.oldObject is missing"},
 		{"an object that is a list", request(configMap + `,"operation":"CREATE","object":[]`), 200, "u-1", "request.object is no map"},
 		{"a user that is a number", request(configMap + `,"operation":"CREATE","object":{},"userInfo":{"username":1}`), 200, "u-1", "request.userInfo.username is no text"},
+		{"an object of another kind", request(strings.Replace(configMap, "ConfigMap", "Event", 1) + `,"operation":"CREATE","object":{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"shop"}}`), 200, "u-1", "request.object is a ConfigMap of v1, and request.kind says Event of v1"},
+		{"an object of another group", request(configMap + `,"operation":"CREATE","object":{"apiVersion":"x.example.com/v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"shop"}}`), 200, "u-1", "request.object is a ConfigMap of x.example.com/v1"},
+		{"an object of another namespace", request(configMap + `,"operation":"CREATE","object":{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"kube-system"}}`), 200, "u-1", `request.object is in namespace "kube-system", and request.namespace says "shop"`},
+		{"an object of another name", request(configMap + `,"operation":"CREATE","object":{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"d","namespace":"shop"}}`), 200, "u-1", `request.object is named "d", and request.name says "c"`},
+		{"an old object of another name", request(configMap + `,"operation":"UPDATE","object":{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"shop"}},"oldObject":{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"d","namespace":"shop"}}`), 200, "u-1", `request.oldObject is named "d"`},
+		{"an old object of another kind", request(configMap + `,"operation":"DELETE","oldObject":{"apiVersion":"v1","kind":"Event","metadata":{"name":"c","namespace":"shop"}}`), 200, "u-1", "request.oldObject is a Event of v1"},
 		{"no kind", request(`"operation":"CREATE","object":{},"resource":{"version":"v1","resource":"x"}`), 200, "u-1", "request.kind is missing"},
 		{"no resource", request(`"operation":"CREATE","object":{},"kind":{"version":"v1","kind":"X"}`), 200, "u-1", "request.resource is missing"},
 	} {
