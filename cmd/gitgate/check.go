@@ -50,7 +50,8 @@ With --parser NAME the files are documents of any sort, such as a Terraform plan
 of Rego and by Kyverno's policies in evaluation.mode JSON alone. auto goes by the files' names.
 
 With --base REV, exactly the changes are judged that merging --head (default HEAD) into REV would make the reconcilers send to the cluster: what the
-sources declare is rendered at both commits, and policies about updates and deletions are asked too. gitgate.yaml and the policies are those of --head.
+sources declare is rendered at both commits, and policies about updates and deletions are asked too. gitgate.yaml and the policies are those of --head; where the change alters them, those
+before it judge it too, so that a change cannot let itself pass (--policies).
 
 Exit codes, the same for each output format: 0 nothing is denied; 1 something is denied or is no manifest; 2 flags or configuration
 are wrong, or there is nothing to check; 3 something could not be judged.`,
@@ -71,6 +72,7 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
 	flags.StringVar(&f.head, "head", "", "with --base: the commit that is to be merged (default HEAD)")
 	flags.BoolVar(&f.offline, "offline", false, "with --base: fetch no source that lies in another repository, and read what an earlier run fetched")
 	flags.BoolVar(&f.onlyNew, "only-new", false, "with --base: tell and count only what the change makes wrong, not what was wrong before")
+	flags.StringVar(&f.policies, "policies", policiesBoth, "with --base: whose gitgate.yaml and policies judge: head, base, or both where they differ")
 	flags.StringVar(&f.stdinFilename, "stdin-filename", "", "what stdin is called in messages (default \"-\")")
 	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "FORMAT or FORMAT=FILE, repeatable: "+strings.Join(report.Formats(), ", ")+" (default text)")
 	flags.BoolVar(&f.missing.ignore, "ignore-missing-schemas", false, "say nothing of kinds that no schema covers")
@@ -87,7 +89,7 @@ are wrong, or there is nothing to check; 3 something could not be judged.`,
 		}
 	}
 	for name, values := range map[string][]string{
-		"output": report.Formats(), "fail-on": {"deny", "warn"}, "color": {"auto", "always", "never"}, "by": {"control"}, "parser": document.Names(), "kubernetes-version": bundle.Versions(),
+		"output": report.Formats(), "fail-on": {"deny", "warn"}, "policies": {policiesBoth, policiesBase, policiesHead}, "color": {"auto", "always", "never"}, "by": {"control"}, "parser": document.Names(), "kubernetes-version": bundle.Versions(),
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(name, complete(values...)); err != nil {
 			panic(err)

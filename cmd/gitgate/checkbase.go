@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -15,7 +13,6 @@ import (
 	"gitgate.dev/gitgate/desired"
 	"gitgate.dev/gitgate/desired/git"
 	"gitgate.dev/gitgate/policies"
-	"gitgate.dev/gitgate/policies/bundle"
 	"gitgate.dev/gitgate/policies/opa"
 	"gitgate.dev/gitgate/report"
 )
@@ -25,10 +22,15 @@ type baseFlags struct {
 	base, head string
 	onlyNew    bool
 	offline    bool
+	policies   string // both, base or head
 }
 
 func (f *baseFlags) validate(paths []string) error {
 	switch {
+	case f.policies != policiesBoth && f.policies != policiesBase && f.policies != policiesHead:
+		return usage("--policies %s: expected both, base or head", f.policies)
+	case f.base == "" && f.policies != policiesBoth:
+		return usage("--policies %s: needs --base, the commit before the change", f.policies)
 	case f.base == "" && f.head != "":
 		return usage("--head %s: needs --base, the commit that it is compared with", f.head)
 	case f.base == "" && f.offline:
@@ -41,23 +43,22 @@ func (f *baseFlags) validate(paths []string) error {
 	return nil
 }
 
-// checkBase judges exactly the changes that merging head into base would send to the cluster, by the policies of head.
+// checkBase judges exactly the changes that merging head into base would send to the cluster, by the policies of head, and by those of base where they
+// are others: see judgesOf.
 func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) error {
 	start := time.Now()
 	base, head, err := p.endpoints(ctx, f.baseFlags)
 	if err != nil {
 		return err
 	}
-	l, err := p.loadAt(ctx, f.configFlags, head)
+	j, err := p.judgesOf(ctx, f, base, head)
 	if err != nil {
 		return err
 	}
+	l := j.first
 	listed, err := p.listedAt(ctx, f.configFlags, base)
 	if err != nil {
 		return err
-	}
-	if p.configChanges(ctx, f.configFlags, base, head) {
-		fmt.Fprintf(p.stderr, "gitgate: the change alters %s, which judges it: who may do so, trust.paths says\n", bundle.FileName)
 	}
 	r, err := p.openRevisions(ctx, l.Config, l.rules, otherSources{offline: f.offline, listed: listed})
 	if err != nil {
@@ -74,7 +75,7 @@ func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) er
 	}
 	defer reports.discard()
 	policy := problemsPolicy()
-	sum.Policies = append(sum.Policies, policy)
+	sum.Policies = append(j.policiesOf(), policy)
 	var decisions []policies.Decision
 	known := fingerprintsOf(problems(policy, before))
 	for _, d := range problems(policy, after) {
@@ -83,6 +84,15 @@ func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) er
 	judged, err := p.judgeChanges(ctx, l, before, after, changes, f.onlyNew)
 	if err != nil {
 		return err
+	}
+	if j.before != nil {
+		var same *rendered
+		if j.reuse {
+			same = &rendered{before, after, changes}
+		}
+		if judged, err = p.byThoseBefore(ctx, f, j.before, base, head, judged, same, listed); err != nil {
+			return err
+		}
 	}
 	decisions = append(decisions, judged...)
 	// Reports want the decisions file by file.
@@ -119,23 +129,6 @@ func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) er
 	return p.conclude(ctx, f, reports, sum, nil)
 }
 
-// configChanges says whether gitgate.yaml is another one in head. A change that brings the first one does not alter it.
-func (p *program) configChanges(ctx context.Context, flags configFlags, base, head git.Hash) bool {
-	read := func(h git.Hash) []byte {
-		files, name, err := p.configOf(ctx, flags, h)
-		if err != nil {
-			return nil
-		}
-		text, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil
-		}
-		return text
-	}
-	before := read(base)
-	return before != nil && !bytes.Equal(before, read(head))
-}
-
 // endpoints resolves --base and --head. base is the merge base of both: what the branch itself changes is judged, not what the
 // base has got since.
 func (p *program) endpoints(ctx context.Context, f baseFlags) (base, head git.Hash, err error) {
@@ -162,6 +155,12 @@ func orHEAD(rev string) string {
 		return "HEAD"
 	}
 	return rev
+}
+
+// rendered is what two commits declare, and what differs.
+type rendered struct {
+	before, after *desired.State
+	changes       []*desired.Change
 }
 
 // changes renders both commits and lists what differs.

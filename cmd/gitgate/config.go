@@ -22,7 +22,9 @@ type configFlags struct {
 	file       string
 	kubernetes string
 	missing    missing
-	plain      bool // documents that are no Kubernetes objects are to be judged
+	plain      bool                       // documents that are no Kubernetes objects are to be judged
+	quiet      bool                       // nothing is said of what is loaded
+	guard      func(*bundle.Config) error // refuses a configuration before its policies are compiled; nil for none
 }
 
 // loaded is a bundle and where it came from.
@@ -71,6 +73,11 @@ func (p *program) compile(ctx context.Context, flags configFlags, files fs.FS, n
 	l := &loaded{}
 	options := bundle.Options{Kubernetes: flags.kubernetes, Build: buildVersion(), Library: library.Library{}}
 	options.Kinds = func(c *bundle.Config, host bundle.Host) (_ []bundle.Kind, err error) {
+		if flags.guard != nil {
+			if err := flags.guard(c); err != nil {
+				return nil, err
+			}
+		}
 		if l.rules, err = apiserver.New(c.Kubernetes); err != nil {
 			return nil, err
 		}
@@ -86,10 +93,15 @@ func (p *program) compile(ctx context.Context, flags configFlags, files fs.FS, n
 		if ctx.Err() != nil {
 			return nil, exitWith(exitUnjudged, errInterrupted)
 		}
-		p.printError(err, l.prefix)
+		if !flags.quiet {
+			p.printError(err, l.prefix)
+		}
 		return nil, exitWith(exitUsage, nil)
 	}
 	l.Bundle = b
+	if flags.quiet {
+		return l, nil
+	}
 	if p.verbose {
 		if name == "" {
 			fmt.Fprintf(p.stderr, "gitgate: no %s up to the Git root: schemas of the built-in kinds alone\n", bundle.FileName)

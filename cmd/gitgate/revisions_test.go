@@ -168,20 +168,70 @@ func TestAMergeThatSendsNothingPasses(t *testing.T) {
 	}
 }
 
-func TestAChangeOfWhatJudgesItIsTold(t *testing.T) {
-	r := newFluxFleet(t)
-	r.Git("tag", "before")
-	r.Commit("other", map[string]string{"README.md": "x\n"})
-	if _, _, said := runIn(t, r.Dir, "", "check", "--base", "before"); strings.Contains(said, "which judges it") {
-		t.Errorf("a change of nothing alters what judges it:\n%s", said)
+// A pull request brings what the policies refuse, and policies that let it pass.
+func TestAChangeCannotLetItselfPass(t *testing.T) {
+	const many = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 9\n"
+	const few = "at most 5 replicas"
+	const old = few + " (by the policies before the change)"
+	const told = "gitgate: the change alters the policies that judge it: those before it judge it too"
+	config := func(from, to string) map[string]string {
+		if !strings.Contains(fleetConfig, from) {
+			t.Fatalf("no %s in the configuration", from)
+		}
+		return map[string]string{"gitgate.yaml": strings.Replace(fleetConfig, from, to, 1)}
 	}
-	text, err := os.ReadFile(filepath.Join(r.Dir, "gitgate.yaml"))
-	if err != nil {
-		t.Fatal(err)
+	for _, tc := range []struct {
+		name        string
+		files       map[string]string
+		flags       []string
+		code        int
+		want, never string
+	}{
+		{"nothing else", nil, nil, 1, few, "by the policies before"},
+		{"a looser policy", map[string]string{"policies/replicas.rego": strings.Replace(fleetPolicies, "> 5", "> 50", 1)}, nil, 1, old, ""},
+		{"a looser policy, by itself", map[string]string{"policies/replicas.rego": strings.Replace(fleetPolicies, "> 5", "> 50", 1)}, []string{"--policies", "head"}, 0, "", few},
+		{"a looser policy, by the one before", map[string]string{"policies/replicas.rego": strings.Replace(fleetPolicies, "> 5", "> 50", 1)}, []string{"--policies", "base"}, 1, few, "by the policies before"},
+		{"a policy that goes", map[string]string{"policies/replicas.rego": ""}, nil, 1, old, ""},
+		{"an exemption", config("policies:", "exempt: [{policies: [main], reason: because}]\npolicies:"), nil, 1, old, ""},
+		{"a weaker action", config("{path: policies}", "{path: policies, action: audit}"), nil, 1, old, ""},
+		{"a mode", config("policies:", "modes: [{policies: [main], action: warn}]\npolicies:"), nil, 1, old, ""},
+		{"no policies", config("policies: [{path: policies}]\n", ""), nil, 1, old, ""},
+		{"another folder", config("path: clusters/prod", "path: clusters/none"), nil, 1, old, ""},
+		{"a stricter policy", map[string]string{"policies/replicas.rego": strings.Replace(fleetPolicies, "> 5", "> 4", 1)}, nil, 1, few, "by the policies before"},
+		{"a policy that asks the network", config("policies:", "rego: {allowBuiltins: [http.send]}\npolicies:"), nil, 2, "the change lets policies use http.send, which they may not before it: they are not run", few},
+		{"a policy that reads the environment", config("policies:", "rego: {allowBuiltins: [opa.runtime]}\npolicies:"), nil, 2, "use opa.runtime", few},
+		{"one that asks the network, by those before", config("policies:", "rego: {allowBuiltins: [http.send]}\npolicies:"), []string{"--policies", "base"}, 1, few, "by the policies before"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newFluxFleet(t)
+			files := map[string]string{"apps/prod/replicas.yaml": many, "clusters/none/README.md": "nothing\n"}
+			for name, text := range tc.files {
+				if files[name] = text; text == "" {
+					r.Git("rm", "-q", name)
+					delete(files, name)
+				}
+			}
+			r.Git("checkout", "-q", "-b", "topic")
+			r.Commit("many replicas", files)
+			code, out, said := runIn(t, r.Dir, "", append([]string{"check", "--base", "main", "--only-new"}, tc.flags...)...)
+			if code != tc.code {
+				t.Errorf("exit code %d, want %d", code, tc.code)
+			}
+			wantAll(t, out+said, tc.want)
+			if tc.never != "" && strings.Contains(out+said, tc.never) {
+				t.Errorf("%q is said:\n%s%s", tc.never, out, said)
+			}
+			if differ := tc.files != nil && len(tc.flags) == 0 && tc.code != 2; differ != strings.Contains(said, told) {
+				t.Errorf("that the policies change is told: %v\n%s", !differ, said)
+			}
+			if tc.name == "a policy that goes" { // reports know of it all the same
+				if again, _, _ := runIn(t, r.Dir, "", "check", "--base", "main", "--only-new", "-o", "json", "-o", "sarif="+filepath.Join(t.TempDir(), "x.sarif")); again != code {
+					t.Errorf("other formats: exit code %d", again)
+				}
+			}
+		})
 	}
-	r.Commit("looser", map[string]string{"gitgate.yaml": string(text) + "# looser\n"})
-	_, _, said := runIn(t, r.Dir, "", "check", "--base", "before")
-	wantAll(t, said, "gitgate: the change alters gitgate.yaml, which judges it")
 }
 
 func TestABrokenKustomizationIsToldAtItsPlace(t *testing.T) {
