@@ -49,6 +49,8 @@ func TestTheChartPassesItsOwnCheck(t *testing.T) {
 		{"with anchors of trust", "{git: {repository: \"ssh://git@git.example.com/fleet.git\", configAnchor: 5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689, anchors: {fleet: 5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689}}}", 0, []string{"+ Deployment gitgate/gitgate "}},
 		{"with an anchor that is no commit", "{git: {repository: \"ssh://git@git.example.com/fleet.git\", configAnchor: main}}", 1, []string{"git.configAnchor"}},
 		{"with names of clients and no authority of theirs", "{" + git + ", tls: {client: {names: [kube-apiserver]}}}", 1, []string{"client.secret"}},
+		{"with the addresses of API servers", "{" + git + ", networkPolicy: {apiServers: [10.0.0.1/32, \"fd00::1/128\"]}}", 0, []string{"+ NetworkPolicy gitgate/gitgate "}},
+		{"with an address that is none", "{" + git + ", networkPolicy: {apiServers: [anywhere]}}", 1, []string{"networkPolicy.apiServers.0"}},
 		{"without a repository", "{mode: warn}", 1, []string{"git.repository: "}},
 		{"with a value that it does not have", "{" + git + ", modes: warn}", 1, []string{"values of chart gitgate: they break the schema: (root): has modes, which the schema does not know"}},
 		{"with a mode that there is not", "{" + git + ", mode: enforce}", 1, []string{"mode: expected one of [audit warn deny]"}},

@@ -79,6 +79,7 @@ func (g *gate) openTLS(ctx context.Context, registry prometheus.Registerer) (*tl
 		go files.Watch(ctx, certificateInterval, g.tellCertificate("certificate", keeper))
 	}
 	if g.flags.tls.clientCA == "" {
+		g.log.Warn("clients are not verified: who reaches the port of the webhook can ask what Git declares, but for values of Secrets; --client-ca lets only the API server connect")
 		return certs.Config(keeper, nil), nil
 	}
 	clients := &certs.Clients{File: g.abs(g.flags.tls.clientCA), Names: g.flags.tls.clientNames}

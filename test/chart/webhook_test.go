@@ -158,6 +158,11 @@ func TestTheAPIServerAsksTheGateOnceAndWaitsForItWhereAClusterCanComeUpWithoutIt
 		{"the same by who has a node's name and not its group", deny, request{user: node, operation: "UPDATE", resource: "nodes/status", name: "node-1"}, "judged"},
 		{"the status of a Pod by its node", deny, request{user: node, groups: kubelets, operation: "UPDATE", resource: "pods/status", namespace: "shop", name: "web-1"}, ""},
 		{"endpoints by their controller", deny, request{user: sa("endpointslice-controller"), operation: "CREATE", resource: "endpointslices.discovery.k8s.io", namespace: "shop", name: "web-1"}, ""},
+		{"endpoints by a controller of that name in another namespace", deny, request{user: "system:serviceaccount:shop:endpointslice-controller", operation: "CREATE", resource: "endpointslices.discovery.k8s.io", namespace: "shop", name: "web-1"}, "waits"},
+		{"endpoints by another controller", deny, request{user: sa("replicaset-controller"), operation: "UPDATE", resource: "endpointslices.discovery.k8s.io", namespace: "shop", name: "web-1"}, "waits"},
+		{"endpoints by a reconciler", deny, request{user: "system:serviceaccount:flux-system:kustomize-controller", operation: "UPDATE", resource: "endpoints", namespace: "shop", name: "web"}, "waits"},
+		{"a Service by the controller of endpoints", deny, request{user: sa("endpointslice-controller"), operation: "UPDATE", resource: "services", namespace: "shop", name: "web"}, "waits"},
+		{"slices of another group by the controller of endpoints", deny, request{user: sa("endpointslice-controller"), operation: "CREATE", resource: "endpointslices.example.com", namespace: "shop", name: "web"}, "waits"},
 		{"endpoints by a person", deny, request{user: "ann", operation: "CREATE", resource: "endpointslices.discovery.k8s.io", namespace: "shop", name: "web-1"}, "waits"},
 
 		{"the taint of a node that does not answer", deny, request{user: sa("node-controller"), operation: "UPDATE", resource: "nodes", name: "node-1"}, "judged"},
