@@ -30,6 +30,7 @@ import (
 type serveFlags struct {
 	configFlags
 	repository, branch, state string
+	stateSecret               string   // namespace/name
 	anchors                   []string // SOURCE=COMMIT
 	configAnchor              string
 	interval                  time.Duration
@@ -79,6 +80,7 @@ SIGTERM drains: readiness goes off, requests are taken for --drain-delay more, a
 	flags.StringVar(&f.repository, "repository", "", "URL of the Git repository that holds gitgate.yaml")
 	flags.StringVar(&f.branch, "branch", "main", "branch of --repository")
 	flags.StringVar(&f.state, "state", "/var/lib/gitgate", "folder for copies of Git repositories; it outlives restarts without Git")
+	flags.StringVar(&f.stateSecret, "state-secret", "", "NAMESPACE/NAME of a Secret in which replicas tell each other, and those after them, which commits were accepted and applied: a process with an empty --state begins with it")
 	flags.StringArrayVar(&f.anchors, "anchor", nil, "SOURCE=COMMIT, repeatable: signatures are asked of the commits after this one (default: of all), until others were accepted here")
 	flags.StringVar(&f.configAnchor, "config-anchor", "", "commit of --repository whose configuration is read first, and says who is trusted with the next (default: the branch's tip)")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "cluster to look at (default: the one that gitgate runs in, if it does)")
@@ -129,6 +131,9 @@ func (f *serveFlags) validate() error {
 			return usage("--anchor %s: expected SOURCE=COMMIT with the full name of a commit", a)
 		}
 	}
+	if namespace, name, _ := strings.Cut(f.stateSecret, "/"); f.stateSecret != "" && (namespace == "" || name == "" || strings.Contains(name, "/")) {
+		return usage("--state-secret %s: expected NAMESPACE/NAME", f.stateSecret)
+	}
 	if v := f.kubernetes; v != "" && !slices.Contains(bundle.Versions(), v) {
 		return usage("--kubernetes-version %s: expected one of %s", v, strings.Join(bundle.Versions(), ", "))
 	}
@@ -178,8 +183,16 @@ func (p *program) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err := g.openCluster(background); err != nil {
 		return err
 	}
+	others, err := g.shares(ctx)
+	if err != nil {
+		return err
+	}
 	if err := g.open(ctx); err != nil {
 		return err
+	}
+	if others != nil {
+		others.change()
+		following.Go(func() { others.keep(background) })
 	}
 	p.collectAt(servingPercent)
 	tlsConfig, err := g.openTLS(background, registry)

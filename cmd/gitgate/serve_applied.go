@@ -84,6 +84,7 @@ type headway struct {
 	file    string
 	log     *slog.Logger
 	changed chan struct{} // something is to be written
+	told    func()        // that something has changed, for who shares it; nil for nobody
 
 	mu    sync.Mutex
 	units map[appliedTo][]string // the newest commit, then those of which nobody knew yet where they stand
@@ -117,23 +118,44 @@ func openHeadway(state string, log *slog.Logger) (*headway, error) {
 		return nil, fmt.Errorf("applied commits: %w", err)
 	}
 	defer f.Close()
+	lines, err := readHeadway(io.LimitReader(f, maxHeadwayFile))
+	if err != nil {
+		return nil, fmt.Errorf("applied commits: %s cannot be read; without the file the gate begins anew, and knows no state that is too old: %w", p.file, err)
+	}
+	p.add(lines, func(string, string) (int, bool) { return 0, false })
+	return p, nil
+}
+
+// readHeadway reads what headway.lines are as JSON, and nothing else.
+func readHeadway(r io.Reader) ([]headwayLine, error) {
 	var lines []headwayLine
-	d := json.NewDecoder(io.LimitReader(f, maxHeadwayFile))
+	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
-	err = d.Decode(&lines)
+	err := d.Decode(&lines)
 	if _, next := d.Token(); err == nil && (lines == nil || next != io.EOF) {
 		err = errors.New("expected one list and nothing after it")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("applied commits: %s cannot be read; without the file the gate begins anew, and knows no state that is too old: %w", p.file, err)
+		return nil, err
 	}
 	for _, l := range lines {
 		if len(l.Commits) > maxStray+1 || slices.ContainsFunc(l.Commits, func(c string) bool { return !isCommit(c) }) {
-			return nil, fmt.Errorf("applied commits: %s has what is no commit for %s %s/%s", p.file, l.Kind, l.Namespace, l.Name)
+			return nil, fmt.Errorf("it has what is no commit for %s %s/%s", l.Kind, l.Namespace, l.Name)
 		}
-		p.units[l.appliedTo] = l.Commits
 	}
-	return p, nil
+	return lines, nil
+}
+
+// add puts what another has seen to what was seen here. order is that of seen, of each source.
+func (p *headway) add(lines []headwayLine, order func(source, commit string) (int, bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range lines {
+		here := p.units[l.appliedTo]
+		// The newest of each come first, so that neither is lost among those that nobody knows.
+		all := slices.Concat(here[:min(1, len(here))], l.Commits[:min(1, len(l.Commits))], here, l.Commits)
+		p.settle(l.appliedTo, all, func(commit string) (int, bool) { return order(l.Source, commit) })
+	}
 }
 
 // seen returns the newest of the commits that were seen for a unit, before and now. order says where a commit stands; ok is false for one
@@ -141,27 +163,35 @@ func openHeadway(state string, log *slog.Logger) (*headway, error) {
 func (p *headway) seen(to appliedTo, said []string, order func(string) (int, bool)) (newest string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.units[to]
-	at := 0
+	// What is remembered goes before what is said: whoever may write the status of a unit could push it out otherwise.
+	return p.settle(to, slices.Concat(p.units[to], said), order)
+}
+
+// settle remembers of the commits of a unit the newest, and those of which nobody knows where they stand, the first before the last.
+func (p *headway) settle(to appliedTo, all []string, order func(string) (int, bool)) (newest string, ok bool) {
+	at, before := 0, p.units[to]
 	var stray []string
-	for _, c := range slices.Concat(said, before) {
+	for _, c := range all {
 		n, known := order(c)
 		switch {
 		case known && (!ok || n > at):
 			newest, at, ok = c, n, true
-		case !known && len(stray) < maxStray && !slices.Contains(stray, c):
+		case !known && len(stray) <= maxStray && !slices.Contains(stray, c):
 			stray = append(stray, c)
 		}
 	}
 	after := stray
 	if ok {
-		after = append([]string{newest}, stray...)
+		after = append([]string{newest}, stray[:min(len(stray), maxStray)]...)
 	}
 	if !slices.Equal(before, after) {
 		p.units[to] = after
 		select {
 		case p.changed <- struct{}{}:
 		default:
+		}
+		if p.told != nil {
+			p.told()
 		}
 	}
 	return newest, ok
@@ -198,6 +228,15 @@ func (p *headway) keep(ctx context.Context) {
 
 // write replaces the file.
 func (p *headway) write() error {
+	text, err := json.Marshal(p.lines())
+	if err != nil {
+		return fmt.Errorf("applied commits: %w", err)
+	}
+	return replaceFile(p.file, text)
+}
+
+// lines is all that was seen, in one order.
+func (p *headway) lines() []headwayLine {
 	p.mu.Lock()
 	lines := make([]headwayLine, 0, len(p.units))
 	for to, commits := range maps.All(p.units) {
@@ -207,11 +246,7 @@ func (p *headway) write() error {
 	slices.SortFunc(lines, func(a, b headwayLine) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	text, err := json.Marshal(lines)
-	if err != nil {
-		return fmt.Errorf("applied commits: %w", err)
-	}
-	return replaceFile(p.file, text)
+	return lines
 }
 
 // replaceFile puts content in the place of a file of the state folder, or leaves the file as it was.

@@ -67,7 +67,7 @@ func TestAFileOfAppliedCommitsThatIsDamagedIsNotPassedOver(t *testing.T) {
 		"half a file":           `[{"Source":"fleet","Kind":"Kustomization","Na`,
 		"another file":          `{"a":1}`,
 		"what is no commit":     `[{"Source":"fleet","Kind":"","Namespace":"","Name":"","Commits":["main"]}]`,
-		"more than is kept":     `[{"Source":"fleet","Kind":"","Namespace":"","Name":"","Commits":["` + strings.Join(slices.Repeat([]string{strings.Repeat("1", 40)}, 9), `","`) + `"]}]`,
+		"more than is kept":     `[{"Source":"fleet","Kind":"","Namespace":"","Name":"","Commits":["` + strings.Join(slices.Repeat([]string{strings.Repeat("1", 40)}, 6), `","`) + `"]}]`,
 		"a field nobody writes": `[{"Source":"fleet","Older":true}]`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -39,11 +39,11 @@ func (g *gate) openCluster(ctx context.Context) error {
 		return usage("--kubeconfig: %v", err)
 	}
 	g.cluster, g.crds = c, &crdWatch{}
-	if g.flags.tls.webhook != "" {
+	if g.flags.tls.webhook != "" || g.flags.stateSecret != "" {
 		asking, cancel := context.WithTimeout(ctx, selfTimeout)
 		defer cancel()
 		if g.self, err = c.Self(asking); err != nil {
-			return exitWith(exitUnjudged, fmt.Errorf("--webhook-configuration: %w", err))
+			return exitWith(exitUnjudged, err)
 		}
 	}
 	if g.namespaces, err = c.Watch(ctx, policies.Resource{Version: "v1", Resource: "namespaces"}, nil); err != nil {
@@ -78,16 +78,26 @@ func (g *gate) compareVersions(ctx context.Context, configured string) {
 	}
 }
 
-// ownWriter lets the gate write the authority of its certificate into its own webhook configuration, and nothing else: manifests of the
-// API server itself (gitgate install --static) have it judge that write too.
+// ownWriter lets the gate write the authority of its certificate into its own webhook configuration, which manifests of the API server itself
+// (gitgate install --static) have it judge too, and what its own Secrets hold; and nothing else. What they hold is the gate's alone by that: a
+// reconciler that applies them, as the chart declares them, may not empty them.
 func (g *gate) ownWriter() []trace.Writer {
-	if g.self == "" {
+	var writes []trace.Write
+	if g.flags.tls.webhook != "" {
+		writes = append(writes, trace.Write{
+			Kinds: []string{"ValidatingWebhookConfiguration.admissionregistration.k8s.io"}, Names: []string{g.flags.tls.webhook},
+			Fields: []string{"webhooks[*].clientConfig.caBundle"},
+		})
+	}
+	for _, secret := range []string{g.flags.tls.secret, g.flags.stateSecret} {
+		if namespace, name, ok := strings.Cut(secret, "/"); ok {
+			writes = append(writes, trace.Write{Kinds: []string{"Secret"}, Namespaces: []string{namespace}, Names: []string{name}, Fields: []string{"data"}})
+		}
+	}
+	if g.self == "" || len(writes) == 0 {
 		return nil
 	}
-	return []trace.Writer{{Name: "gitgate's own authority", Users: []string{g.self}, Writes: []trace.Write{{
-		Kinds: []string{"ValidatingWebhookConfiguration.admissionregistration.k8s.io"}, Names: []string{g.flags.tls.webhook},
-		Fields: []string{"webhooks[*].clientConfig.caBundle"},
-	}}}}
+	return []trace.Writer{{Name: "gitgate itself", Users: []string{g.self}, Writes: writes}}
 }
 
 // namespace is webhook.Options.Namespace: from the watch, and for one that it has not seen yet from the API server.

@@ -27,8 +27,9 @@ type declared struct {
 	*desired.Index
 	identity string // of what it was made of: with another one, it has to be made anew
 	sources  []followed
-	state    string      // folder
-	config   *git.Mirror // of the repository that holds gitgate.yaml; nil for a folder
+	state    string            // folder
+	floors   map[string]string // commits from which the sources have to go on, by the names of their files, until they do
+	config   *git.Mirror       // of the repository that holds gitgate.yaml; nil for a folder
 	log      *slog.Logger
 	metrics  *gateMetrics
 	stage    func(name string, took time.Duration)
@@ -50,6 +51,9 @@ type followed struct {
 	name, url, branch string
 	mirror            *git.Mirror
 }
+
+// file is the name under which its accepted commit is kept.
+func (s followed) file() string { return acceptedFile(s.name, s.url, s.branch) }
 
 // turn is one look at Git.
 type turn struct {
@@ -201,12 +205,26 @@ func (d *declared) followOne(ctx context.Context, s followed, f *fetched) error 
 	if err != nil {
 		// What was accepted when Git could last be asked goes on serving, also after a restart.
 		if _, known := d.Tip(s.name); !known {
-			if accepted, _ := s.mirror.Accepted(ctx); accepted != "" {
+			if accepted, _ := d.before(ctx, s); accepted != "" {
 				return errors.Join(err, d.advance(ctx, s, accepted))
 			}
 		}
 		return err
 	}
+	if floor := d.floors[s.file()]; floor != "" && !follows(ctx, s.mirror, floor, tip.Commit) {
+		if _, known := d.Tip(s.name); !known {
+			accepted, err := d.before(ctx, s)
+			if err == nil && accepted != "" {
+				err = d.advance(ctx, s, accepted)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		d.hold(s.name, rewritten(tip.Commit, git.Hash(floor)).Error())
+		return nil
+	}
+	delete(d.floors, s.file())
 	if !tip.Rewritten {
 		return d.advance(ctx, s, tip.Commit)
 	}
@@ -232,8 +250,18 @@ func (d *declared) followOne(ctx context.Context, s followed, f *fetched) error 
 		}
 		tip.Before = git.Hash(accepted.Hash)
 	}
-	d.hold(s.name, fmt.Sprintf("the branch was rewritten: %s does not descend from the accepted commit %s; a person has to accept it", tip.Commit.Short(), tip.Before.Short()))
+	d.hold(s.name, rewritten(tip.Commit, tip.Before).Error())
 	return nil
+}
+
+// before is what was accepted here before this process began; "" for nothing. It is not what was fetched where that falls behind what others
+// had accepted.
+func (d *declared) before(ctx context.Context, s followed) (git.Hash, error) {
+	accepted, err := s.mirror.Accepted(ctx)
+	if floor := d.floors[s.file()]; err != nil || floor == "" || accepted == "" || follows(ctx, s.mirror, floor, accepted) {
+		return accepted, err
+	}
+	return recalled(d.state, s.name, s.url, s.branch)
 }
 
 // advance takes the index on to a commit. That a source is held is no error: what it had goes on serving.
@@ -394,10 +422,43 @@ func (d *declared) Taking(account string) []policies.Unit { return d.list().take
 // Opaque lists what is declared and cannot be rendered here.
 func (d *declared) Opaque() []trace.Opaque { return d.list().dark }
 
+// accepted is the newest accepted commit of each source, by the name of the file that has it below the state folder.
+func (d *declared) accepted() map[string]string {
+	out := map[string]string{}
+	for _, s := range d.sources {
+		tip, ok := d.Tip(s.name)
+		if !ok {
+			continue
+		}
+		out[s.file()] = tip.Hash
+		if s.mirror == d.config {
+			out[acceptedFile(configSource, s.url, s.branch)] = tip.Hash
+		}
+	}
+	return out
+}
+
+// newer says that a commit comes after another one of the source with that file, or is none that is known here.
+func (d *declared) newer(file, commit, than string) bool {
+	for _, s := range d.sources {
+		if file == s.file() || s.mirror == d.config && file == acceptedFile(configSource, s.url, s.branch) {
+			at, known := d.Order(s.name, commit)
+			other, _ := d.Order(s.name, than)
+			return !known || at > other
+		}
+	}
+	return true
+}
+
 // anchorFile is where the newest accepted commit of a source is kept: signatures are asked of the commits after it.
 func anchorFile(state, name, url, branch string) string {
+	return filepath.Join(state, "accepted", acceptedFile(name, url, branch))
+}
+
+// acceptedFile is the name of that file.
+func acceptedFile(name, url, branch string) string {
 	sum := sha256.Sum256([]byte(name + "\x00" + url + "\x00" + branch))
-	return filepath.Join(state, "accepted", fmt.Sprintf("%x", sum[:12]))
+	return fmt.Sprintf("%x", sum[:12])
 }
 
 func remember(state string, s followed, commit string) error {

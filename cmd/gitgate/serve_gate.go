@@ -34,13 +34,14 @@ type gate struct {
 	door     door
 	origin   origin
 
-	self       string           // user name of the gate in the cluster, when it keeps its own authority there
+	self       string           // user name of the gate in the cluster, when it keeps anything there
 	cluster    *cluster.Cluster // nil without one; so are those below
 	namespaces *cluster.Watch
 	crds       *crdWatch
 	revisions  *cluster.Revisions
 	grants     *grantWatch
 	headway    *headway
+	floors     map[string]string // commits that others accepted before this process began, by the names of their files: see shared
 
 	current  atomic.Pointer[webhook.State]
 	declared atomic.Pointer[declared] // nil when the configuration asks for no trace

@@ -101,7 +101,25 @@ func (r *repository) commit(ctx context.Context) (git.Hash, error) {
 			return r.anchor, nil
 		}
 	}
-	return r.mirror.Accepted(ctx)
+	commit, err := r.mirror.Accepted(ctx)
+	if err != nil || commit == "" || r.gate.current.Load() != nil {
+		return commit, err
+	}
+	if floor := r.gate.floors[acceptedFile(key.name, key.url, key.branch)]; floor != "" && !follows(ctx, r.mirror, floor, commit) {
+		return "", rewritten(commit, git.Hash(floor))
+	}
+	return commit, nil
+}
+
+// follows says whether a commit descends from another one. One that the history does not hold is no ancestor.
+func follows(ctx context.Context, m *git.Mirror, from string, commit git.Hash) bool {
+	descends, err := m.IsAncestor(ctx, git.Hash(from), commit)
+	return err == nil && descends
+}
+
+// rewritten is the error of a branch that does not go on from what was accepted.
+func rewritten(tip, accepted git.Hash) error {
+	return fmt.Errorf("the branch was rewritten: %s does not descend from the accepted commit %s; a person has to accept it", tip.Short(), accepted.Short())
 }
 
 // configSource stands for the repository of the configuration where names of sources do: it is no name of one.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -166,7 +167,7 @@ func (g *gate) follows(ctx context.Context, c *bundle.Config, files fs.FS, rules
 	}
 	d := &declared{
 		Index: index, identity: identity.String(), sources: sources, state: g.flags.state, log: g.log, metrics: g.metrics, stage: g.requests.Stage,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), held: map[string]string{},
+		floors: maps.Clone(g.floors), wake: make(chan struct{}, 1), done: make(chan struct{}), held: map[string]string{},
 	}
 	if r, ok := g.origin.(*repository); ok {
 		d.config = r.mirror

@@ -186,6 +186,7 @@ func TestTheAPIServerAsksTheGateOnceAndWaitsForItWhereAClusterCanComeUpWithoutIt
 		{"the gate's own namespace", deny, request{user: "ann", operation: "CREATE", resource: "pods", namespace: "gitgate", name: "p"}, ""},
 		{"the gate's own namespace, to be judged", deny + "webhook: {ownNamespace: true}", request{user: "ann", operation: "CREATE", resource: "secrets", namespace: "gitgate"}, "judged"},
 		{"the gate's own authority there", deny + "webhook: {ownNamespace: true}", request{user: "system:serviceaccount:gitgate:gitgate", operation: "UPDATE", resource: "secrets", namespace: "gitgate", name: "gitgate-tls"}, ""},
+		{"what its replicas know, by the gate itself", deny + "webhook: {ownNamespace: true}", request{user: "system:serviceaccount:gitgate:gitgate", operation: "UPDATE", resource: "secrets", namespace: "gitgate", name: "gitgate-state"}, ""},
 		{"a namespace that is left out", deny + "webhook: {excludeNamespaces: [lab]}", request{user: "ann", operation: "CREATE", resource: "pods", namespace: "lab", name: "p"}, ""},
 		{"a namespace whose name is like one that is left out", deny + "webhook: {excludeNamespaces: [lab]}", request{user: "ann", operation: "CREATE", resource: "pods", namespace: "lab2", name: "p"}, "waits"},
 	} {

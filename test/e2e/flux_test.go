@@ -207,8 +207,18 @@ func replayAfterRestart(t *testing.T, w *world.World) {
 	old := strings.Replace(configMap("replayed", "old", "k", "one"), "name: old\n", "name: old\n  labels: {kustomize.toolkit.fluxcd.io/name: replayed, kustomize.toolkit.fluxcd.io/namespace: flux-system}\n", 1)
 	wantDenied(t, as("v1 ConfigMap", "replayed").create(old), "ConfigMap replayed/old", "commits up to "+short(before), short(now)+" was applied")
 	wantDenied(t, as("apps/v1 Deployment", "replayed").patch("web", image1), "Deployment replayed/web", "commits up to "+short(before), short(now)+" was applied")
-	// Without its memory, what is there shows it.
+	// As a new Pod, without a state folder, it knows from its Secret.
 	restart(true)
+	wantDenied(t, as("v1 ConfigMap", "replayed").create(old), "ConfigMap replayed/old", "commits up to "+short(before), short(now)+" was applied")
+	// Without that too, what is there shows it.
+	s.StopGate()
+	s.ForgetGate()
+	secrets := s.As("system:admin", []string{"system:masters"}, "v1 Secret", world.GateNamespace)
+	if _, err := secrets.Patch(t.Context(), "gitgate-state", types.MergePatchType, []byte(`{"data":null}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.StartGate()
+	s.Guarded()
 	wantDenied(t, as("apps/v1 Deployment", "replayed").patch("web", image1), "Deployment replayed/web", "commits up to "+short(before), short(now)+" was applied")
 }
 

@@ -32,6 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq .Values.tls.source "secret" -}}{{ .Values.tls.secret }}{{- else -}}{{ include "gitgate.name" . }}-tls{{- end -}}
 {{- end -}}
 
+{{- define "gitgate.stateSecret" -}}
+{{- include "gitgate.name" . }}-state
+{{- end -}}
+
 {{- define "gitgate.failurePolicy" -}}
 {{- default (ternary "Ignore" "Fail" (eq .Values.mode "audit")) .Values.webhook.failurePolicy -}}
 {{- end -}}
