@@ -21,11 +21,10 @@ type application struct {
 	spec    []string // more lines of the Application's spec
 }
 
-// newApplication begins a scene. Its files go with the next commit after it has ended.
+// newApplication begins a scene. Its files stay when it has ended: the root is not synchronised before an Application has gone with all
+// that it has applied, for which each scene would wait.
 func newApplication(t *testing.T, w *world.World, name string, spec ...string) *application {
-	a := &application{World: w.For(t), t: t, name: name, spec: spec}
-	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "applications/"+name+".yaml", "apps/"+name) })
-	return a
+	return &application{World: w.For(t), t: t, name: name, spec: spec}
 }
 
 // push commits files of the scene's folder with its Application beside them.

@@ -59,7 +59,6 @@ func argoNested(t *testing.T, w *world.World) {
 	a := newApplication(t, w, "argo-nested", world.Automated)
 	// The inner Application's namespace is that of the outer one.
 	inner := strings.Replace(a.Application("argo-inner", "apps/argo-nested-inner", world.Automated), "namespace: argo-inner", "namespace: argo-nested", 1)
-	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "apps/argo-nested-inner") })
 	a.Repo.Write(map[string]string{"apps/argo-nested-inner/data.yaml": annotated(a.name, "data", "1")})
 	commit := a.synced("an inner one", map[string]string{"inner.yaml": inner})
 	a.Synced("argo-inner", commit)
@@ -77,7 +76,7 @@ func argoNested(t *testing.T, w *world.World) {
 func argoSet(t *testing.T, w *world.World) {
 	w = w.For(t)
 	a := &application{World: w, t: t, name: "argo-set"}
-	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "applications/argo-set.yaml", "teams") })
+	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "applications/argo-set.yaml", "teams") }) // it looks at Git every three seconds
 	set := fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
 kind: ApplicationSet
 metadata: {name: teams, namespace: argocd}
@@ -136,7 +135,6 @@ spec:
 
 func argoChart(t *testing.T, w *world.World) {
 	a := newApplication(t, w, "argo-chart")
-	t.Cleanup(func() { a.Repo.Git("rm", "-rq", "--ignore-unmatch", "--", "charts", "environments") })
 	declared := fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
 kind: Application
 metadata: {name: argo-chart, namespace: argocd}
