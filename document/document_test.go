@@ -88,6 +88,12 @@ func TestAFieldIsFoundWhereItIsWritten(t *testing.T) {
 		{"hcl", hcl, policies.Path{"a", "b", 0, "c", 1, "e"}, policies.AtValue, "3:13"},
 		{"hcl", hcl, policies.Path{"a", "b", 0}, policies.AtValue, "1:1"},
 		{"json", "{\"a\":\n [1, 2]}", policies.Path{"a", 1}, policies.AtValue, "2:6"},
+		{"toml", "a = 1\n  b.c = \"\"\"\nd = 2\n\"\"\"\nd = [1,\n 2]\n", policies.Path{"d"}, policies.AtValue, "5:6"},
+		{"toml", "a = 1\n  b.c = 2\n", policies.Path{"b", "c"}, policies.AtValue, "2:9"},
+		{"toml", "a = 1\n\n[b.\"c d\"]\ne = {f = 1}\n", policies.Path{"b", "c d", "e", "f"}, policies.AtValue, "4:6"},
+		{"toml", "a = 1\n\n[b]\nc = 2\n", policies.Path{"b", "d"}, policies.AtValue, "3:2"},
+		{"toml", "a = [1, 2]\n", policies.Path{"a", 1}, policies.AtValue, "1:6"},
+		{"toml", "x = 1\n[[a]]\nb = 1\n[[a]]\nb = 2\n", policies.Path{"a", 0, "b"}, policies.AtValue, "1:1"},
 		{"dotenv", "A=1\n B=2\n", policies.Path{"B"}, policies.AtValue, "2:2"},
 	} {
 		p, err := document.Named(c.parser)

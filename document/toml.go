@@ -31,7 +31,54 @@ func parseTOML(file string, text []byte, lim manifest.Limits) (objects []*polici
 		return nil, []manifest.Problem{problem(manifest.RuleSyntax, file, nil, 0, 0, "%v", err)}
 	}
 	origin := policies.Origin{File: file, Line: 1, Column: 1}
-	return []*policies.Object{policies.NewDocument(value, origin, &node{at: policies.Position{File: file, Line: 1, Column: 1}})}, nil
+	return []*policies.Object{policies.NewDocument(value, origin, &tomlPlaces{file: file, text: text})}, nil
+}
+
+// tomlPlaces finds keys where they are written: the parser tells the place of a key to whom decodes it, in the error of that. It is asked only
+// when a finding needs it. Safe for concurrent use.
+type tomlPlaces struct {
+	file string
+	text []byte
+}
+
+// Locate implements policies.Source. An array of tables has one place for all of them, which is none.
+func (t *tomlPlaces) Locate(p policies.Path, _ policies.Aspect) (policies.Position, int) {
+	at := policies.Position{File: t.file, Line: 1, Column: 1}
+	var table map[string]toml.Primitive
+	meta, err := toml.Decode(string(t.text), &table)
+	if err != nil {
+		return at, 0
+	}
+	for steps, step := range p {
+		key, _ := step.(string)
+		value, ok := table[key]
+		if !ok {
+			return at, steps
+		}
+		var told toml.ParseError
+		probe := &placeless{}
+		found := errors.As(meta.PrimitiveDecode(value, probe), &told) && told.Position.Line > 0
+		if _, many := probe.value.([]map[string]any); many {
+			return at, steps
+		}
+		if found { // a table that only dotted names make is written nowhere
+			at = position(t.file, t.text, told.Position.Line, max(told.Position.Col, 1), 0)
+		}
+		table = nil
+		if meta.PrimitiveDecode(value, &table) != nil {
+			return at, steps + 1
+		}
+	}
+	return at, len(p)
+}
+
+// placeless takes every value and says that it is none, so that to decode it tells where it is written.
+type placeless struct{ value any }
+
+// UnmarshalTOML implements toml.Unmarshaler.
+func (p *placeless) UnmarshalTOML(value any) error {
+	p.value = value
+	return errors.New("no value")
 }
 
 // deepest counts how deep brackets and dotted names lead at most. The parser recurses for the first, and makes a map for each of the second.

@@ -125,10 +125,14 @@ func textCells(s string) int {
 }
 
 // fromRoot names a file as seen from the repository's root, and says whether it lies there. When nothing is known of folders the
-// name stays as it was given, cleaned.
+// name stays as it was given, cleaned. A file of another repository is named with the label of its source ("team-b//apps/web.yaml"), which is
+// no path here: it stays as it is, so that no file of this repository of a like name is meant.
 func (o *Options) fromRoot(file string) (name string, inside bool) {
 	if file == "" {
 		return "", false
+	}
+	if label, _, ok := strings.Cut(file, "//"); ok && label != "" && !strings.Contains(label, "/") {
+		return file, false
 	}
 	name = path.Clean(file)
 	if top := cmp.Or(o.Root, o.Dir); top != "" {

@@ -159,6 +159,7 @@ func TestFilesAreNamedFromTheRepositorysRoot(t *testing.T) {
 		{"outside", "/src", "/src", "../other/a.yaml", "/other/a.yaml", false, "file:///other/a.yaml"},
 		{"outside without a root", "", "", "../a.yaml", "../a.yaml", false, "../a.yaml"},
 		{"a neighbour of the same beginning", "/src", "/src", "/src2/a.yaml", "/src2/a.yaml", false, "file:///src2/a.yaml"},
+		{"a file of another source", "/src", "/src", "team-b//apps/web.yaml", "team-b//apps/web.yaml", false, "team-b//apps/web.yaml"},
 		{"blanks and signs", "", "", "a b/c#d%e?.yaml", "a b/c#d%e?.yaml", true, "a%20b/c%23d%25e%3F.yaml"},
 		{"a colon", "", "", "a:b.yaml", "a:b.yaml", true, "./a:b.yaml"},
 		{"other scripts", "", "", "日.yaml", "日.yaml", true, "%E6%97%A5.yaml"},
