@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"gitgate.dev/gitgate/desired/git"
+	"gitgate.dev/gitgate/desired/tree"
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policies/bundle"
 )
@@ -43,6 +46,13 @@ func (p *program) judgesOf(ctx context.Context, f checkFlags, base, head git.Has
 		return judges{first: l}, err
 	case f.policies == policiesHead || !known:
 		if !known && f.policies == policiesBoth {
+			above, err := p.configsAbove(ctx, f.configFlags, base)
+			if err != nil {
+				return judges{}, err
+			}
+			if len(above) > 0 {
+				return judges{}, usage("the change puts a %s in the place of %s, which judged before it: name the one that counts with --config, or check by --policies head", bundle.FileName, above[0])
+			}
 			fmt.Fprintf(p.stderr, "gitgate: commit %s has no %s that can be read: the change is judged by its own alone\n", base.Short(), bundle.FileName)
 		}
 		l, err := p.loadAt(ctx, f.configFlags, head)
@@ -87,6 +97,42 @@ func (p *program) configBefore(ctx context.Context, flags configFlags, h git.Has
 		return nil, false, ctx.Err()
 	}
 	return c, true, nil
+}
+
+// configsAbove are the files named gitgate.yaml that a commit has in the folders above that of the present one, the nearest first: where a
+// change brings one nearer to the current folder, those judged before it.
+func (p *program) configsAbove(ctx context.Context, flags configFlags, h git.Hash) ([]string, error) {
+	file, err := p.findConfig(flags.file, nil)
+	if err != nil || file == "" || flags.file != "" {
+		return nil, err
+	}
+	repo, root, err := git.Open(ctx, p.dir)
+	if err != nil {
+		return nil, exitWith(exitUsage, err)
+	}
+	defer repo.Close()
+	rel, err := filepath.Rel(realPath(root), realPath(file))
+	if root == "" || err != nil || !filepath.IsLocal(rel) {
+		return nil, nil
+	}
+	commit, err := tree.Load(ctx, repo, h)
+	if err != nil {
+		return nil, exitWith(exitUnjudged, err)
+	}
+	files := commit.View().FS(ctx, "")
+	var found []string
+	for dir := path.Dir(filepath.ToSlash(rel)); dir != "."; {
+		dir = path.Dir(dir)
+		if name := path.Join(dir, bundle.FileName); exists(files, name) {
+			found = append(found, name)
+		}
+	}
+	return found, nil
+}
+
+func exists(files fs.FS, name string) bool {
+	_, err := fs.Stat(files, name)
+	return err == nil
 }
 
 // noNewBuiltins refuses policies that a change lets reach outside: they would be run before anybody has agreed to it, with what the machine

@@ -234,6 +234,27 @@ func TestAChangeCannotLetItselfPass(t *testing.T) {
 	}
 }
 
+// A check that runs in a folder takes the nearest gitgate.yaml, which a pull request may bring.
+func TestAChangeBringsNoConfigurationNearer(t *testing.T) {
+	r := newFluxFleet(t)
+	r.Git("checkout", "-q", "-b", "topic")
+	r.Commit("many replicas", map[string]string{
+		"apps/prod/replicas.yaml":    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 9\n",
+		"clusters/prod/gitgate.yaml": strings.Replace(fleetConfig, "policies: [{path: policies}]\n", "", 1),
+	})
+	dir := filepath.Join(r.Dir, "clusters", "prod")
+	code, out, said := runIn(t, dir, "", "check", "--base", "main", "--only-new")
+	if code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	wantAll(t, out+said, "the change puts a gitgate.yaml in the place of gitgate.yaml, which judged before it")
+	code, out, said = runIn(t, dir, "", "check", "--base", "main", "--only-new", "--config", filepath.Join("..", "..", "gitgate.yaml"))
+	if code != 1 {
+		t.Errorf("by the one of before: exit code %d", code)
+	}
+	wantAll(t, out+said, "at most 5 replicas")
+}
+
 func TestABrokenKustomizationIsToldAtItsPlace(t *testing.T) {
 	r := newFluxFleet(t)
 	r.Git("checkout", "-q", "-b", "topic")
