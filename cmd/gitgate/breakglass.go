@@ -40,7 +40,7 @@ func (p *program) breakglassCommand() *cobra.Command {
 	var kube kubeFlags
 	cmd := &cobra.Command{
 		Use:   "breakglass",
-		Short: "Let a person change the cluster by hand: for a short time, in a named scope, for a reason",
+		Short: "Let a person change the cluster by hand, for a short time",
 		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			return usage("breakglass: expected a subcommand: open, approve NAME, close NAME, or list")

@@ -21,7 +21,7 @@ var templates embed.FS
 func (p *program) initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init [DIR]",
-		Short: "Write a commented gitgate.yaml, a pre-commit entry and a CI workflow",
+		Short: "Write a gitgate.yaml, a pre-commit entry and a CI workflow",
 		Long: `Write a commented gitgate.yaml, a pre-commit entry and a CI workflow into DIR, by default the current folder: the root of the
 GitOps repository. A file that exists is never touched; what would have been written to it is shown instead.`,
 		RunE: func(_ *cobra.Command, args []string) error {

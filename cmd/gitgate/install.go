@@ -45,7 +45,7 @@ func (p *program) installCommand() *cobra.Command {
 	var f installFlags
 	cmd := &cobra.Command{
 		Use:   "install (--static DIR | --remove NAME | --probe URL)",
-		Short: "What the Helm chart cannot do: manifests for the API server itself, removal, a probe",
+		Short: "Write manifests for the API server itself; remove; probe",
 		Long: strings.TrimSpace(`
 --static DIR writes manifests for the API server's manifest-based admission (Kubernetes 1.36 with the feature gate
 ManifestBasedAdmissionControlConfig, 1.37 and later without). They hold what a webhook that is registered through the API never sees: writes to

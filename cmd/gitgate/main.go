@@ -119,8 +119,8 @@ func (p *program) command() *cobra.Command {
 		Use:   "gitgate",
 		Short: "A policy gate for Kubernetes clusters that are run by GitOps",
 		Long: strings.TrimSpace(`
-gitgate judges Kubernetes manifests before the merge, without a cluster and without a network: as the API server would,
-and by your own policies.
+gitgate judges changes to Kubernetes clusters that are run by GitOps, as the API server would and by your own policies: before the
+merge (check, without a cluster and without a network), and again at admission (serve), where a change has to be declared by a commit.
 
 Exit codes: 0 everything passed; 1 something is denied; 2 flags, configuration or nothing to check; 3 could not judge.`),
 		SilenceErrors: true,
@@ -139,5 +139,6 @@ Exit codes: 0 everything passed; 1 something is denied; 2 flags, configuration o
 		p.checkCommand(), p.diffCommand(), p.traceCommand(), p.verifyCommand(), p.serveCommand(), p.breakglassCommand(), p.installCommand(),
 		p.policyCommand(), p.schemaCommand(), p.initCommand(), p.versionCommand(),
 	)
+	fitHelp(root, widthOf(p.stdout))
 	return root
 }

@@ -50,7 +50,7 @@ func (p *program) policyListCommand() *cobra.Command {
 	var shipped bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the policies: name, kind, severity, action, where they are written",
+		Short: "List the policies: name, kind, severity, action, place",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if format != "table" && format != "json" {

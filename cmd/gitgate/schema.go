@@ -17,7 +17,8 @@ func (p *program) schemaCommand() *cobra.Command {
 		Long: `Print the JSON Schema of gitgate.yaml, for editors and for other tools; with --of output that of "gitgate check -o json".
 
   gitgate schema > gitgate.schema.json
-  # yaml-language-server: $schema=gitgate.schema.json     (first line of gitgate.yaml)`,
+  # first line of gitgate.yaml:
+  # yaml-language-server: $schema=gitgate.schema.json`,
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			text := ""
