@@ -291,7 +291,8 @@ func TestWritersWriteWhatTheConfigurationLetsThem(t *testing.T) {
 		{Name: "cert-manager", Users: []string{"system:serviceaccount:cert-manager:*"}, Writes: []trace.Write{{Kinds: []string{"Secret"}, Names: []string{"*-tls"}}}},
 		{Name: "scaler", Users: []string{"scaler@example.com"}, Writes: []trace.Write{{Kinds: []string{"Deployment.apps"}, Namespaces: []string{"shop"}, Fields: []string{"spec.replicas"}}}},
 		{Name: "ops", Groups: []string{"ops"}, Writes: []trace.Write{{Kinds: []string{"Pod"}, Subresources: []string{"eviction"}}, {Kinds: []string{"Node"}, Fields: []string{"spec.unschedulable", "spec.taints"}}}},
-		{Name: "istio", Users: []string{rsUser}, Writes: []trace.Write{{Kinds: []string{"Pod"}, Fields: []string{"spec.containers[istio-proxy]", "metadata.annotations[sidecar.istio.io/*]"}}}},
+		{Name: "network", Users: []string{"network"}, Writes: []trace.Write{{Kinds: []string{"Pod"}, Subresources: []string{"status"}, Fields: []string{"metadata.annotations[network.example.com/*]"}}}},
+		{Name: "istio", Users: []string{rsUser}, Writes: []trace.Write{{Kinds: []string{"Pod"}, Fields: []string{"spec.containers[istio-proxy]", "spec.initContainers[istio-init]", "metadata.annotations[sidecar.istio.io/*]"}}}},
 	}
 	injected := with(pod, "  generateName", "  annotations: {sidecar.istio.io/status: injected}\n  generateName", "    - name: web\n", "    - {name: istio-proxy, image: proxy}\n    - name: web\n")
 	eviction := "apiVersion: policy/v1\nkind: Eviction\nmetadata: {name: p, namespace: shop}\n"
@@ -314,8 +315,13 @@ func TestWritersWriteWhatTheConfigurationLetsThem(t *testing.T) {
 		{"another subresource", request{user: "scaler@example.com", res: "deployments.apps/status", old: deployment, object: deployment}, "[subresource] "},
 		{"a group", request{user: "bob", groups: []string{"ops"}, res: "pods/eviction", object: eviction}, "declared writer"},
 		{"a group without the subresource", request{user: "bob", groups: []string{"ops"}, old: pod}, "[writer] bob may not delete Pod shop/web-6d4f-abcde: ReplicaSet web-6d4f makes it"},
+		{"a field by the subresource that stands beside it", request{user: "network", res: "pods/status", old: pod, object: with(pod, "  generateName", "  annotations: {network.example.com/ip: 10.0.0.1}\n  generateName")}, "declared writer"},
+		{"another field by that subresource", request{user: "network", res: "pods/status", old: pod, object: pod + "status: {phase: Failed}\n"}, "[subresource] "},
+		{"the field without the subresource", request{user: "network", old: pod, object: with(pod, "  generateName", "  annotations: {network.example.com/ip: 10.0.0.1}\n  generateName")}, "[writer] "},
 		{"a cordon", request{user: "bob", groups: []string{"ops"}, old: node, object: with(node, "spec: {", "spec: {unschedulable: true, ")}, "declared writer"},
 		{"what a mutating webhook adds to a Pod", request{user: rsUser, object: injected}, "derived"},
+		{"a first container where the workload has none", request{user: rsUser, object: with(injected, "  containers:", "  initContainers: [{name: istio-init, image: proxy}]\n  containers:")}, "derived"},
+		{"that and one more", request{user: rsUser, object: with(injected, "  containers:", "  initContainers: [{name: istio-init, image: proxy}, {name: miner, image: evil}]\n  containers:")}, "[derived] spec.initContainers"},
 		{"more than that", request{user: rsUser, object: with(injected, "name: istio-proxy", "name: miner")}, "[derived] spec.containers[0]"},
 		{"a restart by hand", request{user: "alice", old: deployment, object: with(deployment, "metadata: {labels: {app: web}}\n    spec", "metadata: {labels: {app: web}, annotations: {kubectl.kubernetes.io/restartedAt: now}}\n    spec")}, "[writer] alice may not change Deployment shop/web\n[field] spec.template.metadata.annotations"},
 	} {

@@ -98,19 +98,23 @@ func (r *review) byWriter() *writer {
 	return nil
 }
 
+// reaches says whether x is about a subresource; "" is the object itself. An entry with fields reaches them through scale, too.
+func (x *write) reaches(sub string) bool {
+	if len(x.Subresources) > 0 {
+		return slices.Contains(x.Subresources, sub)
+	}
+	return sub == "" || sub == "scale" && len(x.fields) > 0
+}
+
 func (r *review) within(x *write) bool {
 	if !x.names(r.governed, r.key.Namespace, r.key.Name) {
 		return false
 	}
-	sub := r.c.Resource.Subresource
-	if sub != "" && slices.Contains(x.Subresources, sub) {
-		return true
-	}
-	if sub != "" && (sub != "scale" || len(x.fields) == 0) {
+	if !x.reaches(r.c.Resource.Subresource) {
 		return false
 	}
 	if len(x.fields) == 0 {
-		return len(x.Subresources) == 0
+		return true
 	}
 	if r.c.Operation != policies.Update {
 		return false
@@ -133,7 +137,7 @@ func (r *review) injected(e edit) bool {
 		}
 		for k := range w.writes {
 			x := &w.writes[k]
-			if len(x.fields) > 0 && x.names(r.governed, r.key.Namespace, r.key.Name) && covered(x.fields, e) {
+			if len(x.fields) > 0 && x.reaches(r.c.Resource.Subresource) && x.names(r.governed, r.key.Namespace, r.key.Name) && covered(x.fields, e) {
 				return true
 			}
 		}
@@ -150,12 +154,29 @@ func (r *review) letsAll(steps []string, d Difference) bool {
 	if r.injected(edit{path: d.Path, steps: steps, now: d.Got}) {
 		return true
 	}
-	m := asMap(d.Got)
-	if d.Cause != NotDeclared || len(m) == 0 {
+	if d.Cause != NotDeclared {
 		return false
 	}
-	for key, value := range m {
-		if !r.letsAll(append(steps[:len(steps):len(steps)], key), Difference{Path: d.Path, Cause: NotDeclared, Got: value}) {
+	below := func(at any, name string, value any) bool {
+		return r.letsAll(append(steps[:len(steps):len(steps)], name), Difference{Path: append(d.Path[:len(d.Path):len(d.Path)], at), Cause: NotDeclared, Got: value})
+	}
+	if m := asMap(d.Got); len(m) > 0 {
+		for key, value := range m {
+			if !below(key, key, value) {
+				return false
+			}
+		}
+		return true
+	}
+	items, list := asList(d.Got), List{}
+	if r.lists() != nil {
+		list = r.lists()(d.Path)
+	}
+	if len(items) == 0 || list.Type != ListMap {
+		return false
+	}
+	for i, item := range items {
+		if !below(i, nameOf(item, list.Keys), item) {
 			return false
 		}
 	}
