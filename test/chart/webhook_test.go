@@ -4,6 +4,7 @@ package chart
 
 import (
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/cel"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/rules"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/cel/environment"
@@ -96,35 +98,50 @@ func (q request) attributes(t *testing.T) *admission.VersionedAttributes {
 // API server goes on when nobody answers, "" for none.
 func asked(t *testing.T, hooks []registration.ValidatingWebhook, q request) string {
 	t.Helper()
-	var to []string
-	a := q.attributes(t)
-	compiler := cel.NewConditionCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
-	for i := range hooks {
-		h := webhook.NewValidatingWebhookAccessor("u", "gitgate", &hooks[i])
-		match := false
-		for _, r := range h.GetRules() {
-			m := rules.Matcher{Rule: r, Attr: a}
-			match = match || m.Matches()
-		}
-		selector, err := h.GetParsedNamespaceSelector()
-		if err != nil {
-			t.Fatal(err)
-		}
-		// What is in no namespace is never exempted by a selector.
-		if !match || q.namespace != "" && !selector.Matches(labels.Set{corev1.LabelMetadataName: q.namespace}) {
-			continue
-		}
-		policy, strict := *hooks[i].FailurePolicy, registration.Fail
-		hooks[i].FailurePolicy = &strict // an expression that fails is told, whatever the policy
-		result := h.GetCompiledMatcher(compiler).Match(t.Context(), a, nil, nil)
-		if result.Error != nil {
-			t.Errorf("%s: %v", hooks[i].Name, result.Error)
-		}
-		if result.Matches {
-			to = append(to, map[registration.FailurePolicyType]string{registration.Fail: "waits", registration.Ignore: "judged"}[policy])
-		}
+	return asks(t, hooks)(q.namespace, q.attributes(t))
+}
+
+// asks is asked for many requests.
+func asks(t *testing.T, hooks []registration.ValidatingWebhook) func(namespace string, a *admission.VersionedAttributes) string {
+	t.Helper()
+	type hook struct {
+		webhook.WebhookAccessor
+		matcher matchconditions.Matcher
+		answer  string
 	}
-	return strings.Join(to, " and ")
+	compiler := cel.NewConditionCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
+	var all []hook
+	for _, h := range hooks {
+		answer := map[registration.FailurePolicyType]string{registration.Fail: "waits", registration.Ignore: "judged"}[*h.FailurePolicy]
+		*h.FailurePolicy = registration.Fail // an expression that fails is told, whatever the policy
+		accessor := webhook.NewValidatingWebhookAccessor("u", "gitgate", &h)
+		all = append(all, hook{accessor, accessor.GetCompiledMatcher(compiler), answer})
+	}
+	return func(namespace string, a *admission.VersionedAttributes) string {
+		var to []string
+		for _, h := range all {
+			match := slices.ContainsFunc(h.GetRules(), func(r registration.RuleWithOperations) bool {
+				m := rules.Matcher{Rule: r, Attr: a}
+				return m.Matches()
+			})
+			selector, err := h.GetParsedNamespaceSelector()
+			if err != nil {
+				t.Fatal(err)
+			}
+			// What is in no namespace is never exempted by a selector.
+			if !match || namespace != "" && !selector.Matches(labels.Set{corev1.LabelMetadataName: namespace}) {
+				continue
+			}
+			result := h.matcher.Match(t.Context(), a, nil, nil)
+			if result.Error != nil {
+				t.Errorf("%s: %v", h.GetName(), result.Error)
+			}
+			if result.Matches {
+				to = append(to, h.answer)
+			}
+		}
+		return strings.Join(to, " and ")
+	}
 }
 
 const (
