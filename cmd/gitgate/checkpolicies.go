@@ -34,6 +34,11 @@ type judges struct {
 // judgesOf loads the policies that judge what merging head into base brings. A change cannot loosen what judges it: where its policies are
 // others than before, those before judge it too.
 func (p *program) judgesOf(ctx context.Context, f checkFlags, base, head git.Hash) (judges, error) {
+	if f.policies != policiesHead {
+		if err := p.sameConfig(ctx, f.configFlags, base); err != nil {
+			return judges{}, err
+		}
+	}
 	before, known, err := p.configBefore(ctx, f.configFlags, base)
 	if err != nil {
 		return judges{}, err
@@ -46,13 +51,6 @@ func (p *program) judgesOf(ctx context.Context, f checkFlags, base, head git.Has
 		return judges{first: l}, err
 	case f.policies == policiesHead || !known:
 		if !known && f.policies == policiesBoth {
-			above, err := p.configsAbove(ctx, f.configFlags, base)
-			if err != nil {
-				return judges{}, err
-			}
-			if len(above) > 0 {
-				return judges{}, usage("the change puts a %s in the place of %s, which judged before it: name the one that counts with --config, or check by --policies head", bundle.FileName, above[0])
-			}
 			fmt.Fprintf(p.stderr, "gitgate: commit %s has no %s that can be read: the change is judged by its own alone\n", base.Short(), bundle.FileName)
 		}
 		l, err := p.loadAt(ctx, f.configFlags, head)
@@ -99,35 +97,37 @@ func (p *program) configBefore(ctx context.Context, flags configFlags, h git.Has
 	return c, true, nil
 }
 
-// configsAbove are the files named gitgate.yaml that a commit has in the folders above that of the present one, the nearest first: where a
-// change brings one nearer to the current folder, those judged before it.
-func (p *program) configsAbove(ctx context.Context, flags configFlags, h git.Hash) ([]string, error) {
+// sameConfig refuses a change that has another gitgate.yaml judge than the one that is the nearest to the current folder at the commit before it:
+// by one that it puts nearer, or by taking the nearest away.
+func (p *program) sameConfig(ctx context.Context, flags configFlags, h git.Hash) error {
 	file, err := p.findConfig(flags.file, nil)
 	if err != nil || file == "" || flags.file != "" {
-		return nil, err
+		return err
 	}
 	repo, root, err := git.Open(ctx, p.dir)
 	if err != nil {
-		return nil, exitWith(exitUsage, err)
+		return exitWith(exitUsage, err)
 	}
 	defer repo.Close()
-	rel, err := filepath.Rel(realPath(root), realPath(file))
-	if root == "" || err != nil || !filepath.IsLocal(rel) {
-		return nil, nil
+	now, inside := pathIn(root, file)
+	nearest, ok := pathIn(root, filepath.Join(p.dir, bundle.FileName))
+	if !inside || !ok {
+		return nil
 	}
 	commit, err := tree.Load(ctx, repo, h)
 	if err != nil {
-		return nil, exitWith(exitUnjudged, err)
+		return exitWith(exitUnjudged, err)
 	}
 	files := commit.View().FS(ctx, "")
-	var found []string
-	for dir := path.Dir(filepath.ToSlash(rel)); dir != "."; {
-		dir = path.Dir(dir)
-		if name := path.Join(dir, bundle.FileName); exists(files, name) {
-			found = append(found, name)
+	for dir := path.Dir(nearest); ; dir = path.Dir(dir) {
+		name := path.Join(dir, bundle.FileName)
+		switch there := exists(files, name); {
+		case there && name == now, !there && dir == ".":
+			return nil
+		case there:
+			return usage("%s judged before the change, and %s would after it: name the one that counts with --config, or check by --policies head", name, now)
 		}
 	}
-	return found, nil
 }
 
 func exists(files fs.FS, name string) bool {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -158,8 +159,8 @@ func (p *program) configOf(ctx context.Context, flags configFlags, h git.Hash) (
 	if err != nil {
 		return nil, "", exitWith(exitUsage, err)
 	}
-	rel, err := filepath.Rel(realPath(root), realPath(file))
-	if root == "" || err != nil || !filepath.IsLocal(rel) || h == "" {
+	rel, inside := pathIn(root, file)
+	if !inside || h == "" {
 		repo.Close()
 		folder, err := os.OpenRoot(filepath.Dir(file))
 		if err != nil {
@@ -172,12 +173,27 @@ func (p *program) configOf(ctx context.Context, flags configFlags, h git.Hash) (
 		repo.Close()
 		return nil, "", exitWith(exitUnjudged, err)
 	}
-	dir, name := filepath.Split(filepath.ToSlash(rel))
+	dir, name := path.Split(rel)
 	files = commit.View().FS(ctx, strings.TrimSuffix(dir, "/"))
 	if _, err := fs.Stat(files, name); errors.Is(err, fs.ErrNotExist) {
 		return nil, "", usage("%s is not in commit %s", rel, h.Short())
 	}
 	return files, name, nil
+}
+
+// pathIn is the path of a file below the root of a repository, with slashes and as it is called: what it leads to, each commit says, for a change may
+// put a link in the place of what judged before it. ok is false for a file that is elsewhere.
+func pathIn(root, file string) (rel string, ok bool) {
+	if root == "" {
+		return "", false
+	}
+	dir := filepath.Dir(file)
+	if named := gitRoot(dir); named != "" && realPath(named) == realPath(root) {
+		rel, err := filepath.Rel(named, file)
+		return filepath.ToSlash(rel), err == nil && filepath.IsLocal(rel)
+	}
+	rel, err := filepath.Rel(realPath(root), filepath.Join(realPath(dir), filepath.Base(file)))
+	return filepath.ToSlash(rel), err == nil && filepath.IsLocal(rel)
 }
 
 // problemsPolicy is the pseudo policy whose results tell what is wrong with what Git declares, before any policy can be asked.

@@ -247,12 +247,56 @@ func TestAChangeBringsNoConfigurationNearer(t *testing.T) {
 	if code != exitUsage {
 		t.Errorf("exit code %d", code)
 	}
-	wantAll(t, out+said, "the change puts a gitgate.yaml in the place of gitgate.yaml, which judged before it")
+	wantAll(t, out+said, "gitgate.yaml judged before the change, and clusters/prod/gitgate.yaml would after it")
 	code, out, said = runIn(t, dir, "", "check", "--base", "main", "--only-new", "--config", filepath.Join("..", "..", "gitgate.yaml"))
 	if code != 1 {
 		t.Errorf("by the one of before: exit code %d", code)
 	}
 	wantAll(t, out+said, "at most 5 replicas")
+}
+
+// A check that runs in a folder would take the one further up, which may be lax.
+func TestAChangeTakesTheNearestConfigurationNotAway(t *testing.T) {
+	r := newFluxFleet(t)
+	r.Commit("its own", map[string]string{"clusters/prod/gitgate.yaml": fleetConfig})
+	r.Git("checkout", "-q", "-b", "topic")
+	r.Git("rm", "-q", "clusters/prod/gitgate.yaml")
+	r.Commit("gone", nil)
+	for _, by := range []string{"both", "base"} {
+		code, out, said := runIn(t, filepath.Join(r.Dir, "clusters", "prod"), "", "check", "--base", "main", "--only-new", "--policies", by)
+		if code != exitUsage {
+			t.Errorf("%s: exit code %d", by, code)
+		}
+		wantAll(t, out+said, "clusters/prod/gitgate.yaml judged before the change, and gitgate.yaml would after it")
+	}
+}
+
+// A link leads where each commit says: to what a change puts in the place of a file, the commit before it does not.
+func TestALinkInThePlaceOfTheConfigurationIsNotFollowedBefore(t *testing.T) {
+	lax := strings.Replace(fleetConfig, "policies: [{path: policies}]\n", "", 1)
+	for _, tc := range []struct{ name, target string }{
+		{"to a file that the change brings", "lax.yaml"},
+		{"to one that was there", "there.yaml"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newFluxFleet(t)
+			r.Commit("another", map[string]string{"there.yaml": lax})
+			r.Git("checkout", "-q", "-b", "topic")
+			r.Git("rm", "-q", "gitgate.yaml")
+			if err := os.Symlink(tc.target, filepath.Join(r.Dir, "gitgate.yaml")); err != nil {
+				t.Fatal(err)
+			}
+			r.Commit("many replicas", map[string]string{
+				"lax.yaml":                lax,
+				"apps/prod/replicas.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 9\n",
+			})
+			code, out, said := runIn(t, r.Dir, "", "check", "--base", "main", "--only-new")
+			if code != 1 {
+				t.Errorf("exit code %d", code)
+			}
+			wantAll(t, out+said, "at most 5 replicas (by the policies before the change)")
+		})
+	}
 }
 
 func TestABrokenKustomizationIsToldAtItsPlace(t *testing.T) {

@@ -210,15 +210,15 @@ func (p *program) trustOf(ctx context.Context, repo *git.Repo, root string, f ve
 		defer folder.Close()
 		files = folder.FS()
 	} else {
-		rel, err := filepath.Rel(realPath(root), realPath(file))
-		if err != nil || !filepath.IsLocal(rel) {
+		rel, inside := pathIn(root, file)
+		if !inside {
 			return "", nil, usage("%s is not in the repository of the commits: its rules cannot be read from one", p.shown(file))
 		}
 		commit, err := tree.Load(ctx, repo, from)
 		if err != nil {
 			return "", nil, exitWith(exitUnjudged, err)
 		}
-		files = commit.View().FS(ctx, path.Dir(filepath.ToSlash(rel)))
+		files = commit.View().FS(ctx, path.Dir(rel))
 		where = " at " + from.Short()
 	}
 	c, err := configAt(ctx, files, filepath.Base(file))
