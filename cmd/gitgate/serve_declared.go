@@ -438,13 +438,16 @@ func (d *declared) accepted() map[string]string {
 	return out
 }
 
-// newer says that a commit comes after another one of the source with that file, or is none that is known here.
-func (d *declared) newer(file, commit, than string) bool {
+// newer says that a commit comes after another one of the source with that file, or is none that is known here. The index remembers neither all
+// commits nor those that came by a merge: of these the history says it.
+func (d *declared) newer(ctx context.Context, file, commit, than string) bool {
 	for _, s := range d.sources {
 		if file == s.file() || s.mirror == d.config && file == acceptedFile(configSource, s.url, s.branch) {
-			at, known := d.Order(s.name, commit)
-			other, _ := d.Order(s.name, than)
-			return !known || at > other
+			if at, known := d.Order(s.name, commit); known {
+				other, _ := d.Order(s.name, than)
+				return at > other
+			}
+			return !follows(ctx, s.mirror, commit, git.Hash(than))
 		}
 	}
 	return true

@@ -28,7 +28,7 @@ type shared struct {
 	floors          map[string]string        // the accepted commits that it had
 	accepted        func() map[string]string // by the names of their files in the state folder; nil for a gate that follows nothing yet
 	order           func(source, commit string) (int, bool)
-	newer           func(file, commit, than string) bool // that a commit comes after another one, or is not known here
+	newer           func(ctx context.Context, file, commit, than string) bool // that a commit comes after another one, or is not known here
 	log             *slog.Logger
 	dirty           chan struct{}
 }
@@ -77,9 +77,9 @@ func (g *gate) shares(ctx context.Context) (*shared, error) {
 		}
 		return 0, false
 	}
-	s.newer = func(file, commit, than string) bool {
+	s.newer = func(ctx context.Context, file, commit, than string) bool {
 		d := g.declared.Load()
-		return d == nil || d.newer(file, commit, than)
+		return d == nil || d.newer(ctx, file, commit, than)
 	}
 	g.headway.mu.Lock()
 	g.headway.told = s.change
@@ -158,7 +158,7 @@ func (s *shared) turn(ctx context.Context) error {
 			next = map[string]string{}
 		}
 		for file, commit := range s.accepted() {
-			if had := next[file]; had == "" && len(next) < maxSharedAccepted || had != "" && had != commit && !s.newer(file, had, commit) {
+			if had := next[file]; had == "" && len(next) < maxSharedAccepted || had != "" && had != commit && !s.newer(ctx, file, had, commit) {
 				next[file], lacks = commit, true
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"strings"
@@ -31,7 +32,7 @@ func sharing(t *testing.T, kube *fake.Clientset, history ...string) *shared {
 		log: slog.New(slog.DiscardHandler), dirty: make(chan struct{}, 1),
 		order:    func(_, commit string) (int, bool) { return at(commit), at(commit) >= 0 },
 		accepted: func() map[string]string { return map[string]string{strings.Repeat("f", 24): history[len(history)-1]} },
-		newer:    func(_, commit, than string) bool { return at(commit) < 0 || at(commit) > at(than) },
+		newer:    func(_ context.Context, _, commit, than string) bool { return at(commit) < 0 || at(commit) > at(than) },
 	}
 	h.told = s.change
 	return s
@@ -121,7 +122,12 @@ func TestABranchThatWasSetBackIsHeldByAReplicaThatIsNew(t *testing.T) {
 	t.Parallel()
 	r := gitserver.NewRepo(t)
 	first := r.Commit("first", map[string]string{"gitgate.yaml": gateFile, "clusters/prod/c.yaml": configMapOf("1")})
-	second := r.Commit("second", map[string]string{"clusters/prod/c.yaml": configMapOf("2")})
+	r.Git("checkout", "--quiet", "-b", "aside")
+	aside := r.Commit("aside", map[string]string{"README.md": "aside\n"})
+	r.Git("checkout", "--quiet", "main")
+	r.Commit("beside it", map[string]string{"clusters/prod/c.yaml": configMapOf("2")})
+	r.Git("merge", "--quiet", "--no-ff", "-m", "second", "aside")
+	second := strings.TrimSpace(r.Git("rev-parse", "HEAD"))
 	url := "file://" + r.Dir
 	open := func(state, floor string) (*gate, *logged) {
 		log := &logged{}
@@ -148,6 +154,17 @@ func TestABranchThatWasSetBackIsHeldByAReplicaThatIsNew(t *testing.T) {
 	state := t.TempDir()
 	if g, log := open(state, first); g.current.Load() == nil || g.current.Load().Commit != second {
 		t.Fatalf("a branch that goes on is not taken:\n%s", log)
+	} else {
+		// What others had accepted is replaced by what goes on from it, also where the index does not have it.
+		d, file := g.declared.Load(), acceptedFile("fleet", url, "main")
+		for commit, want := range map[string]bool{first: false, aside: false, commitOf("d"): true} {
+			if got := d.newer(t.Context(), file, commit, second); got != want {
+				t.Errorf("%s is newer than what is accepted: %v", commit, got)
+			}
+		}
+		if !d.newer(t.Context(), file, second, aside) {
+			t.Error("what is accepted is replaced by what it goes on from")
+		}
 	}
 	r.Git("reset", "--quiet", "--hard", first)
 	g, log := open(t.TempDir(), second)
