@@ -47,11 +47,11 @@ func (f *baseFlags) validate(paths []string) error {
 // are others: see judgesOf.
 func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) error {
 	start := time.Now()
-	base, head, err := p.endpoints(ctx, f.baseFlags)
+	tip, base, head, err := p.endpoints(ctx, f.baseFlags)
 	if err != nil {
 		return err
 	}
-	j, err := p.judgesOf(ctx, f, base, head)
+	j, err := p.judgesOf(ctx, f, tip, head)
 	if err != nil {
 		return err
 	}
@@ -129,25 +129,25 @@ func (p *program) checkBase(ctx context.Context, f checkFlags, outs []output) er
 	return p.conclude(ctx, f, reports, sum, nil)
 }
 
-// endpoints resolves --base and --head. base is the merge base of both: what the branch itself changes is judged, not what the
-// base has got since.
-func (p *program) endpoints(ctx context.Context, f baseFlags) (base, head git.Hash, err error) {
+// endpoints resolves --base, which is the tip, and --head. base is the merge base of both: what the branch itself changes is judged, not what the
+// tip has got since; but by the policies of the tip, or a branch could begin before they were made strict.
+func (p *program) endpoints(ctx context.Context, f baseFlags) (tip, base, head git.Hash, err error) {
 	repo, _, err := git.Open(ctx, p.dir)
 	if err != nil {
-		return "", "", exitWith(exitUsage, err)
+		return "", "", "", exitWith(exitUsage, err)
 	}
 	defer repo.Close()
 	if head, err = resolve(ctx, repo, orHEAD(f.head)); err != nil {
-		return "", "", err
+		return "", "", "", err
 	}
-	if base, err = resolve(ctx, repo, f.base); err != nil {
-		return "", "", err
+	if tip, err = resolve(ctx, repo, f.base); err != nil {
+		return "", "", "", err
 	}
-	fork, err := repo.MergeBase(ctx, base, head)
+	base, err = repo.MergeBase(ctx, tip, head)
 	if err != nil {
-		return "", "", exitWith(exitUsage, fmt.Errorf("--base %s: has no commit in common with %s; a shallow clone may be the reason (git fetch --unshallow): %w", f.base, orHEAD(f.head), err))
+		return "", "", "", exitWith(exitUsage, fmt.Errorf("--base %s: has no commit in common with %s; a shallow clone may be the reason (git fetch --unshallow): %w", f.base, orHEAD(f.head), err))
 	}
-	return fork, head, nil
+	return tip, base, head, nil
 }
 
 func orHEAD(rev string) string {

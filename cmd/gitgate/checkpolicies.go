@@ -31,7 +31,7 @@ type judges struct {
 	reuse  bool    // both have the same gitgate.yaml: what is declared is rendered once
 }
 
-// judgesOf loads the policies that judge what merging head into base brings. A change cannot loosen what judges it: where its policies are
+// judgesOf loads the policies that judge what merging head into base, the tip of the branch, brings. A change cannot loosen what judges it: where its policies are
 // others than before, those before judge it too.
 func (p *program) judgesOf(ctx context.Context, f checkFlags, base, head git.Hash) (judges, error) {
 	if f.policies != policiesHead {
@@ -77,7 +77,7 @@ func (p *program) judgesOf(ctx context.Context, f checkFlags, base, head git.Has
 	if err != nil {
 		return judges{}, err
 	}
-	fmt.Fprintf(p.stderr, "gitgate: the change alters the policies that judge it: those before it judge it too\n")
+	fmt.Fprintf(p.stderr, "gitgate: the change has other policies than --base: those of --base judge it too\n")
 	return judges{first: l, before: was, reuse: sameFile}, nil
 }
 

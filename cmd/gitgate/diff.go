@@ -77,7 +77,7 @@ Exit codes: 0 it could be told; 1 something that is declared cannot be rendered;
 }
 
 func (p *program) diff(ctx context.Context, f baseFlags, config configFlags, format string) error {
-	base, head, err := p.endpoints(ctx, f)
+	_, base, head, err := p.endpoints(ctx, f)
 	if err != nil {
 		return err
 	}

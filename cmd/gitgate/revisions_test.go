@@ -173,7 +173,7 @@ func TestAChangeCannotLetItselfPass(t *testing.T) {
 	const many = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 9\n"
 	const few = "at most 5 replicas"
 	const old = few + " (by the policies before the change)"
-	const told = "gitgate: the change alters the policies that judge it: those before it judge it too"
+	const told = "gitgate: the change has other policies than --base: those of --base judge it too"
 	config := func(from, to string) map[string]string {
 		if !strings.Contains(fleetConfig, from) {
 			t.Fatalf("no %s in the configuration", from)
@@ -253,6 +253,23 @@ func TestAChangeBringsNoConfigurationNearer(t *testing.T) {
 		t.Errorf("by the one of before: exit code %d", code)
 	}
 	wantAll(t, out+said, "at most 5 replicas")
+}
+
+// A branch may begin at a commit whose policies were looser, and leave them alone.
+func TestABranchThatBeginsBeforeAPolicyIsJudgedByIt(t *testing.T) {
+	r := newFluxFleet(t)
+	r.Commit("loose", map[string]string{"policies/replicas.rego": strings.Replace(fleetPolicies, "> 5", "> 50", 1)})
+	r.Git("branch", "topic")
+	r.Commit("strict", map[string]string{"policies/replicas.rego": fleetPolicies})
+	r.Git("checkout", "-q", "topic")
+	r.Commit("many replicas", map[string]string{"apps/prod/replicas.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 9\n"})
+	for by, want := range map[string]string{"both": "at most 5 replicas (by the policies before the change)", "base": "at most 5 replicas"} {
+		code, out, said := runIn(t, r.Dir, "", "check", "--base", "main", "--only-new", "--policies", by)
+		if code != 1 {
+			t.Errorf("%s: exit code %d", by, code)
+		}
+		wantAll(t, out+said, want)
+	}
 }
 
 // A check that runs in a folder would take the one further up, which may be lax.
