@@ -45,13 +45,13 @@ func (p *program) judgesOf(ctx context.Context, f checkFlags, base, head git.Has
 	}
 	switch {
 	case f.policies == policiesBase && !known:
-		return judges{}, usage("--policies base: %s is not in commit %s, or cannot be read there", bundle.FileName, base.Short())
+		return judges{}, usage("--policies base: %s is not in commit %s, or not valid there", bundle.FileName, base.Short())
 	case f.policies == policiesBase:
 		l, err := p.loadAt(ctx, f.configFlags, base)
 		return judges{first: l}, err
 	case f.policies == policiesHead || !known:
 		if !known && f.policies == policiesBoth {
-			fmt.Fprintf(p.stderr, "gitgate: commit %s has no %s that can be read: the change is judged by its own alone\n", base.Short(), bundle.FileName)
+			fmt.Fprintf(p.stderr, "gitgate: commit %s has no %s that is valid: the change is judged by its own alone\n", base.Short(), bundle.FileName)
 		}
 		l, err := p.loadAt(ctx, f.configFlags, head)
 		return judges{first: l}, err
@@ -71,6 +71,9 @@ func (p *program) judgesOf(ctx context.Context, f checkFlags, base, head git.Has
 	was, err := p.loadAt(ctx, old, base)
 	var exit *exitError
 	if errors.As(err, &exit) && exit.code == exitUsage {
+		if err := p.readableAt(ctx, f.configFlags, before, base); err != nil {
+			return judges{}, err
+		}
 		fmt.Fprintf(p.stderr, "gitgate: the policies before the change do not compile, and judge nothing: those of the change judge alone\n")
 		return judges{first: l}, nil
 	}
@@ -91,10 +94,54 @@ func (p *program) configBefore(ctx context.Context, flags configFlags, h git.Has
 	if err != nil {
 		return nil, false, err
 	}
+	if _, err := fs.ReadFile(files, name); err != nil {
+		return nil, false, unreadable(name, h, err)
+	}
 	if c, err = configAt(ctx, files, name); err != nil {
 		return nil, false, ctx.Err()
 	}
 	return c, true, nil
+}
+
+// unreadable is the error of a file that judges and that nobody could read, of a partial clone without its remote for example: that is not
+// to have none.
+func unreadable(name string, h git.Hash, err error) error {
+	return exitWith(exitUnjudged, fmt.Errorf("%s of commit %s judges the change and cannot be read; --policies head does without it: %w", name, h.Short(), err))
+}
+
+// readableAt returns an error when a file that a configuration at a commit reads policies or schemas from is there and cannot be read.
+func (p *program) readableAt(ctx context.Context, flags configFlags, c *bundle.Config, h git.Hash) error {
+	files, _, err := p.configOf(ctx, flags, h)
+	if err != nil {
+		return err
+	}
+	for _, folder := range foldersOf(c) {
+		err := fs.WalkDir(files, folder, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				_, err = fs.ReadFile(files, name)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
+				return unreadable(name, h, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foldersOf are the folders and files from which a configuration reads policies and schemas.
+func foldersOf(c *bundle.Config) []string {
+	var folders []string
+	for _, source := range c.Policies {
+		folders = append(folders, strings.TrimSuffix(source.Path, "/"))
+	}
+	for _, schema := range c.Schemas {
+		folders = append(folders, strings.TrimSuffix(schema.Path, "/"))
+	}
+	return slices.DeleteFunc(folders, func(folder string) bool { return folder == "" })
 }
 
 // sameConfig refuses a change that has another gitgate.yaml judge than the one that is the nearest to the current folder at the commit before it:
@@ -170,18 +217,8 @@ func (p *program) samePolicies(ctx context.Context, flags configFlags, l *loaded
 		}
 	}
 	// What the change takes away is among the files of before alone.
-	var folders []string
-	for _, source := range before.Policies {
-		folders = append(folders, source.Path)
-	}
-	for _, schema := range before.Schemas {
-		folders = append(folders, schema.Path)
-	}
-	for _, folder := range folders {
-		if folder == "" {
-			continue
-		}
-		err := fs.WalkDir(was, strings.TrimSuffix(folder, "/"), func(name string, d fs.DirEntry, err error) error {
+	for _, folder := range foldersOf(before) {
+		err := fs.WalkDir(was, folder, func(name string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}

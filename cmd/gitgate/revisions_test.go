@@ -255,6 +255,27 @@ func TestAChangeBringsNoConfigurationNearer(t *testing.T) {
 	wantAll(t, out+said, "at most 5 replicas")
 }
 
+// Of a partial clone whose remote cannot be reached, nobody can tell what judged before.
+func TestWhatJudgedBeforeAndCannotBeReadIsNotNothing(t *testing.T) {
+	for name, loose := range map[string]string{
+		"gitgate.yaml":           strings.Replace(fleetConfig, "policies: [{path: policies}]\n", "", 1),
+		"policies/replicas.rego": strings.Replace(fleetPolicies, "> 5", "> 50", 1),
+	} {
+		r := newFluxFleet(t)
+		blob := strings.TrimSpace(r.Git("rev-parse", "main:"+name))
+		r.Git("checkout", "-q", "-b", "topic")
+		r.Commit("many replicas", map[string]string{"apps/prod/replicas.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 9\n", name: loose})
+		if err := os.Remove(filepath.Join(r.Dir, ".git", "objects", blob[:2], blob[2:])); err != nil {
+			t.Fatal(err)
+		}
+		code, out, said := runIn(t, r.Dir, "", "check", "--base", "main", "--only-new")
+		if code != exitUnjudged {
+			t.Errorf("%s: exit code %d", name, code)
+		}
+		wantAll(t, out+said, name+" of commit ", "judges the change and cannot be read")
+	}
+}
+
 // A branch may begin at a commit whose policies were looser, and leave them alone.
 func TestABranchThatBeginsBeforeAPolicyIsJudgedByIt(t *testing.T) {
 	r := newFluxFleet(t)
